@@ -122,6 +122,9 @@ type Entry struct {
 	Task       string
 	Notes      string
 	Duration   Seconds
+	// Hold is why the source itself wants a person to look before the entry is
+	// sent; empty for most.
+	Hold Reason
 }
 
 // LogValue shows which entry it is and where it came from, never whose it is
@@ -175,6 +178,7 @@ const (
 const (
 	ReasonZero      Reason = "zero"      // zero length
 	ReasonBreak     Reason = "break"     // a break by the tracker's own type
+	ReasonDuplicate Reason = "duplicate" // the same id with the same content, again in one read
 	ReasonRunning   Reason = "running"   // a timer that has not ended
 	ReasonByPerson  Reason = "by_person" // a person said so: resolve --skip
 	ReasonWithdrawn Reason = "withdrawn" // gone from the source before it was sent

@@ -1,0 +1,17 @@
+//go:build crashpoints
+
+// Package crash marks the places at which tests let the program die, so that
+// what a crash there leaves can be looked at. In an ordinary build a Point
+// does nothing; with the build tag crashpoints the process ends at the Point
+// that the environment variable TSUPLOAD_CRASH names, as if killed.
+package crash
+
+import "os"
+
+// Point ends the process, without any clean-up, where name is the value of
+// TSUPLOAD_CRASH.
+func Point(name string) {
+	if os.Getenv("TSUPLOAD_CRASH") == name {
+		os.Exit(137) //nolint:forbidigo // dying here is the purpose
+	}
+}

@@ -1,0 +1,199 @@
+package ledger
+
+import (
+	"encoding/binary"
+	"errors"
+	"time"
+
+	"github.com/exampleco/tsupload/internal/timesheet"
+)
+
+// Entries lie in a parcel as two byte strings, each a plain sequence of
+// length-prefixed values in a fixed order: facts, which stay for good, and
+// the rest, which goes once the entry is settled: notes are nobody's business
+// longer than needed. The formats carry a version so that they can grow.
+const codecVersion = 1
+
+var errCodec = errors.New("entries in the ledger cannot be decoded")
+
+// packer gathers the entries of one parcel.
+type packer struct {
+	keys, facts, rest []byte
+	n                 int
+	seconds           timesheet.Seconds
+	file              string
+}
+
+func (p *packer) add(key timesheet.Packed, e *timesheet.Entry) {
+	if p.n == 0 {
+		p.facts, p.rest = append(p.facts, codecVersion), append(p.rest, codecVersion)
+	}
+	p.keys = append(p.keys, key[:]...)
+	b := p.facts
+	b = putString(b, e.Person)
+	b = putString(b, e.Project)
+	b = binary.AppendVarint(b, int64(e.Duration))
+	b = binary.AppendVarint(b, int64(e.Day))
+	b = binary.AppendUvarint(b, uint64(e.Origin.Line))
+	if e.Origin.File == p.file && p.n > 0 {
+		b = append(b, 0) // as before; a file name is never empty
+	} else {
+		b = putString(b, e.Origin.File)
+		p.file = e.Origin.File
+	}
+	p.facts = putString(b, e.ID)
+	b = p.rest
+	b = putString(b, e.UserType)
+	b = putString(b, e.Task)
+	b = putString(b, e.Notes)
+	b = putTime(b, e.Start)
+	p.rest = putTime(b, e.End)
+	p.n++
+	p.seconds += e.Duration
+}
+
+func putString(b []byte, s string) []byte {
+	b = binary.AppendUvarint(b, uint64(len(s)))
+	return append(b, s...)
+}
+
+// putTime writes seconds since 1970 and the offset from UTC; zero is two zeros.
+func putTime(b []byte, t time.Time) []byte {
+	if t.IsZero() {
+		return append(b, 0, 0)
+	}
+	_, offset := t.Zone()
+	b = binary.AppendVarint(b, t.Unix())
+	return binary.AppendVarint(b, int64(offset)+1<<20) // never 0 for a time that is set
+}
+
+// unpacker reads what a packer wrote. The first fault sticks.
+type unpacker struct {
+	b   []byte
+	bad bool
+}
+
+func (u *unpacker) uvarint() uint64 {
+	v, n := binary.Uvarint(u.b)
+	if n <= 0 {
+		u.bad, u.b = true, nil
+		return 0
+	}
+	u.b = u.b[n:]
+	return v
+}
+
+func (u *unpacker) varint() int64 {
+	v, n := binary.Varint(u.b)
+	if n <= 0 {
+		u.bad, u.b = true, nil
+		return 0
+	}
+	u.b = u.b[n:]
+	return v
+}
+
+func (u *unpacker) bytes() []byte {
+	n := u.uvarint()
+	if n > uint64(len(u.b)) {
+		u.bad, u.b = true, nil
+		return nil
+	}
+	s := u.b[:n]
+	u.b = u.b[n:]
+	return s
+}
+
+func (u *unpacker) time() time.Time {
+	sec, offset := u.varint(), u.varint()
+	if offset == 0 {
+		return time.Time{}
+	}
+	return time.Unix(sec, 0).In(time.FixedZone("", int(offset-1<<20)))
+}
+
+func (u *unpacker) version() {
+	if len(u.b) == 0 || u.b[0] != codecVersion {
+		u.bad, u.b = true, nil
+		return
+	}
+	u.b = u.b[1:]
+}
+
+// fact calls each with the facts of every entry in turn. The strings are only
+// good until it returns.
+func eachFact(facts []byte, n int, each func(i int, person, project, file, id []byte, line int, day timesheet.Day, s timesheet.Seconds)) error {
+	u := unpacker{b: facts}
+	u.version()
+	var file []byte
+	for i := range n {
+		person, project := u.bytes(), u.bytes()
+		s, day, line := u.varint(), u.varint(), u.uvarint()
+		if f := u.bytes(); len(f) > 0 {
+			file = f
+		}
+		id := u.bytes()
+		if u.bad {
+			return errCodec
+		}
+		each(i, person, project, file, id, int(line), timesheet.Day(day), timesheet.Seconds(s))
+	}
+	return nil
+}
+
+// unpack decodes n entries; rest may be nil once they are settled.
+func unpack(source string, keys, facts, rest []byte, n int) ([]timesheet.Packed, []timesheet.Entry, error) {
+	if len(keys) != n*len(timesheet.Packed{}) {
+		return nil, nil, errCodec
+	}
+	packed := make([]timesheet.Packed, n)
+	for i := range packed {
+		copy(packed[i][:], keys[i*len(packed[i]):])
+	}
+	entries := make([]timesheet.Entry, n)
+	lastFile := ""
+	err := eachFact(facts, n, func(i int, person, project, file, id []byte, line int, day timesheet.Day, s timesheet.Seconds) {
+		if string(file) != lastFile {
+			lastFile = string(file)
+		}
+		entries[i] = timesheet.Entry{
+			Origin: timesheet.Origin{Source: source, File: lastFile, Line: line},
+			ID:     string(id), Person: string(person), Project: string(project), Day: day, Duration: s,
+		}
+	})
+	if err != nil || rest == nil {
+		return packed, entries, err
+	}
+	u := unpacker{b: rest}
+	u.version()
+	for i := range entries {
+		e := &entries[i]
+		e.UserType, e.Task, e.Notes = string(u.bytes()), string(u.bytes()), string(u.bytes())
+		e.Start, e.End = u.time(), u.time()
+	}
+	if u.bad {
+		return nil, nil, errCodec
+	}
+	return packed, entries, nil
+}
+
+// positions are stored two bytes each: a parcel has at most maxParcel entries.
+func putPositions(gone []bool) []byte {
+	var b []byte
+	for i, g := range gone {
+		if g {
+			b = binary.BigEndian.AppendUint16(b, uint16(i))
+		}
+	}
+	return b
+}
+
+func getPositions(b []byte, n int) []bool {
+	gone := make([]bool, n)
+	for ; len(b) >= 2; b = b[2:] {
+		if i := int(binary.BigEndian.Uint16(b)); i < n {
+			gone[i] = true
+		}
+	}
+	return gone
+}

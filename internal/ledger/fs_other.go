@@ -1,0 +1,6 @@
+//go:build !linux
+
+package ledger
+
+// networkFS is only known on Linux.
+func networkFS(string) string { return "" }

@@ -1,0 +1,425 @@
+package ledger
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"encoding/binary"
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/exampleco/tsupload/internal/timesheet"
+)
+
+// Index finishes the adding: parcels are written out and the index is filled
+// in key order, so that neighbours share pages. It returns how many entries
+// were added twice, and how long they are: two files of one read had the same
+// row. The second of them is taken back.
+func (p *Planning) Index() (twice int, seconds timesheet.Seconds, err error) {
+	twice, seconds, err = p.index()
+	return twice, seconds, explain("plan", err)
+}
+
+func (p *Planning) index() (twice int, seconds timesheet.Seconds, err error) {
+	for s, b := range p.open {
+		if err := p.flush(s, b); err != nil {
+			return 0, 0, err
+		}
+	}
+	clear(p.open)
+	slices.SortFunc(p.fresh, func(a, b fresh) int {
+		if c := bytes.Compare(a.key[:], b.key[:]); c != 0 {
+			return c
+		}
+		// The row that was read first stays.
+		if a.parcel != b.parcel {
+			return int(a.parcel) - int(b.parcel)
+		}
+		return int(a.pos) - int(b.pos)
+	})
+	kept := p.fresh[:0]
+	for i := range p.fresh {
+		f := p.fresh[i]
+		if len(kept) > 0 && kept[len(kept)-1].key == f.key {
+			twice++
+			seconds += timesheet.Seconds(f.seconds)
+			if err := goneFrom(p.ctx, p.tx, int64(f.parcel), int(f.pos), timesheet.Seconds(f.seconds)); err != nil {
+				return twice, seconds, err
+			}
+			continue
+		}
+		kept = append(kept, f)
+	}
+	p.fresh = kept
+	if err := p.insertEntries(); err != nil {
+		return twice, seconds, err
+	}
+	return twice, seconds, p.insertTrusted()
+}
+
+// group is how many rows one INSERT takes; more gain nothing.
+const group = 64
+
+func (p *Planning) insertEntries() error {
+	insert := func(rows int) (*sql.Stmt, error) {
+		return p.prepare(`INSERT INTO entry VALUES (?,?,?,?)` + strings.Repeat(`,(?,?,?,?)`, rows-1))
+	}
+	args := make([]any, 0, 4*group)
+	for chunk := range slices.Chunk(p.fresh, group) {
+		stmt, err := insert(len(chunk))
+		if err != nil {
+			return err
+		}
+		args = args[:0]
+		for i := range chunk {
+			f := &chunk[i]
+			args = append(args, f.key[:], int64(f.digest), int64(f.parcel), int64(f.pos))
+		}
+		if _, err := stmt.ExecContext(p.ctx, args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *Planning) insertTrusted() error {
+	n := 0
+	for i := range p.fresh {
+		if p.fresh[i].trusted {
+			n++
+		}
+	}
+	if n == 0 {
+		return nil
+	}
+	order := make([]uint32, 0, n)
+	for i := range p.fresh {
+		if p.fresh[i].trusted {
+			order = append(order, uint32(i))
+		}
+	}
+	slices.SortFunc(order, func(a, b uint32) int { return bytes.Compare(p.fresh[a].key[4:], p.fresh[b].key[4:]) })
+	args := make([]any, 0, 2*group)
+	for chunk := range slices.Chunk(order, group) {
+		stmt, err := p.prepare(`INSERT OR IGNORE INTO trusted VALUES (?,?)` + strings.Repeat(`,(?,?)`, len(chunk)-1))
+		if err != nil {
+			return err
+		}
+		args = args[:0]
+		for _, i := range chunk {
+			f := &p.fresh[i]
+			args = append(args, f.key[4:], int64(f.key.Day()))
+		}
+		if _, err := stmt.ExecContext(p.ctx, args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Days calls judge for every day of the read that has something to judge:
+// entries that this plan adds, or entries of this source that the ledger has
+// and the read has not. known holds all entries of the source on that day.
+// The slices are only good until judge returns.
+func (p *Planning) Days(judge func(day timesheet.Day, known []timesheet.Known, added []timesheet.Fresh) error) error {
+	slices.SortFunc(p.seen, func(a, b timesheet.Packed) int { return bytes.Compare(a[:], b[:]) })
+	days := make([]timesheet.Day, 0, len(p.days))
+	for d := range p.days {
+		days = append(days, d)
+	}
+	slices.Sort(days)
+	at := 0
+	for _, day := range days {
+		for at < len(p.fresh) && p.fresh[at].key.Day() < day {
+			at++
+		}
+		end := at
+		for end < len(p.fresh) && p.fresh[end].key.Day() == day {
+			end++
+		}
+		added := make([]timesheet.Fresh, 0, end-at)
+		for i := range p.fresh[at:end] {
+			f := &p.fresh[at+i]
+			added = append(added, timesheet.Fresh{
+				Key: f.key, Person: p.persons[f.person], Seconds: timesheet.Seconds(f.seconds), Start: int(f.start) - 1,
+				Trusted: f.trusted, New: f.state == 0,
+			})
+		}
+		at = end
+		known, err := p.knownOn(day, len(added) > 0)
+		if err != nil {
+			return explain("plan", err)
+		}
+		if len(added) == 0 && len(known) == 0 {
+			continue
+		}
+		if err := judge(day, known, added); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+type place struct {
+	key         timesheet.Packed
+	digest      uint64
+	parcel, pos int64
+	seen        bool
+}
+
+// knownOn lists what the ledger had of the source on a day before this plan.
+// Unless all is set, nothing is listed where the read has all of it.
+func (p *Planning) knownOn(day timesheet.Day, all bool) ([]timesheet.Known, error) {
+	if p.held == 0 {
+		return nil, nil
+	}
+	low, high := timesheet.Key{}.Packed(day), timesheet.Key{}.Packed(day+1)
+	var places []place
+	if p.loaded {
+		from, _ := slices.BinarySearchFunc(p.bulk, low, func(k bulkKnown, key timesheet.Packed) int { return bytes.Compare(k.key[:], key[:]) })
+		for _, k := range p.bulk[from:] {
+			if bytes.Compare(k.key[:], high[:]) >= 0 {
+				break
+			}
+			places = append(places, place{key: k.key, digest: k.digest, parcel: int64(k.parcel), pos: int64(k.pos), seen: k.seen})
+		}
+	} else {
+		rows, err := p.tx.QueryContext(p.ctx, `SELECT key, digest, parcel, pos FROM entry WHERE key >= ? AND key < ?`, low[:], high[:])
+		if err != nil {
+			return nil, err
+		}
+		defer rows.Close()
+		var raw sql.RawBytes
+		for rows.Next() {
+			var x place
+			var digest int64
+			if err := rows.Scan(&raw, &digest, &x.parcel, &x.pos); err != nil {
+				return nil, err
+			}
+			copy(x.key[:], raw)
+			x.digest = uint64(digest)
+			_, x.seen = slices.BinarySearchFunc(p.seen, x.key, func(a, b timesheet.Packed) int { return bytes.Compare(a[:], b[:]) })
+			if _, mine := p.freshAt(x.key); !mine {
+				places = append(places, x)
+			}
+		}
+		if err := rows.Err(); err != nil {
+			return nil, err
+		}
+	}
+	if !all && !slices.ContainsFunc(places, func(x place) bool { return !x.seen }) {
+		return nil, nil
+	}
+	var known []timesheet.Known
+	for _, x := range places {
+		facts, err := p.factsOf(x.parcel)
+		if err != nil {
+			return nil, err
+		}
+		if facts == nil || int(x.pos) >= len(facts) {
+			continue // of another source
+		}
+		f := facts[x.pos]
+		k := timesheet.Known{
+			Key: x.key, Digest: x.digest, Person: p.persons[f.person], Project: p.persons[f.project], Seconds: timesheet.Seconds(f.seconds), Seen: x.seen,
+		}
+		k.State, k.Reason = p.stateAt(x.parcel, int(x.pos))
+		known = append(known, k)
+	}
+	return known, nil
+}
+
+func (p *Planning) freshAt(key timesheet.Packed) (int, bool) {
+	return slices.BinarySearchFunc(p.fresh, key, func(f fresh, key timesheet.Packed) int { return bytes.Compare(f.key[:], key[:]) })
+}
+
+// factsOf is person and duration of each entry of a parcel of this source,
+// kept in eight bytes each; nil for a parcel of another source.
+func (p *Planning) factsOf(parcel int64) ([]fact, error) {
+	if f, ok := p.facts[parcel]; ok {
+		return f, nil
+	}
+	stmt, err := p.prepare(`SELECT p.source, p.n, d.facts FROM parcel p JOIN detail d ON d.parcel = p.id WHERE p.id = ?`)
+	if err != nil {
+		return nil, err
+	}
+	var source int64
+	var n int
+	var blob []byte
+	if err := stmt.QueryRowContext(p.ctx, parcel).Scan(&source, &n, &blob); err != nil {
+		return nil, err
+	}
+	if source != p.id {
+		p.facts[parcel] = nil
+		return nil, nil
+	}
+	facts := make([]fact, n)
+	err = eachFact(blob, n, func(i int, person, project, _, _ []byte, _ int, _ timesheet.Day, s timesheet.Seconds) {
+		facts[i] = fact{person: p.personBytes(person), project: p.personBytes(project), seconds: uint32(s)}
+	})
+	p.facts[parcel] = facts
+	return facts, err
+}
+
+func (p *Planning) personBytes(name []byte) uint32 {
+	if id, ok := p.personIDs[string(name)]; ok {
+		return id
+	}
+	return p.person(string(name))
+}
+
+// Hold moves entries of this plan, or unsent known ones, into a state of
+// their own: held, rejected or skipped.
+func (p *Planning) Hold(keys []timesheet.Packed, fate timesheet.Fate) error {
+	return explain("plan", p.hold(keys, fate))
+}
+
+func (p *Planning) hold(keys []timesheet.Packed, fate timesheet.Fate) error {
+	byParcel := map[int64][]int{}
+	for _, key := range keys {
+		var parcel int64
+		var pos int
+		err := p.tx.QueryRowContext(p.ctx, `SELECT parcel, pos FROM entry WHERE key = ?`, key[:]).Scan(&parcel, &pos)
+		if errors.Is(err, sql.ErrNoRows) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		byParcel[parcel] = append(byParcel[parcel], pos)
+		if i, ok := p.freshAt(key); ok {
+			p.fresh[i].state = 1
+		}
+	}
+	for parcel, positions := range byParcel {
+		id, err := split(p.ctx, p.tx, parcel, positions, fate, p.now)
+		if err != nil {
+			return err
+		}
+		p.states[id] = parcelState{state: fate.State, reason: fate.Reason}
+	}
+	return nil
+}
+
+// Missing flags sent entries that a complete read no longer has, and unflags
+// those that are back.
+func (p *Planning) Missing(absent, back []timesheet.Packed) error {
+	for _, key := range absent {
+		if _, err := p.exec(`INSERT OR IGNORE INTO missing VALUES (?, ?)`, key[:], p.now); err != nil {
+			return explain("plan", err)
+		}
+	}
+	for _, key := range back {
+		if _, err := p.exec(`DELETE FROM missing WHERE key = ?`, key[:]); err != nil {
+			return explain("plan", err)
+		}
+	}
+	return nil
+}
+
+// SeenMissing lists flagged entries of the read's days that the read has.
+func (p *Planning) SeenMissing() ([]timesheet.Packed, error) {
+	rows, err := p.tx.QueryContext(p.ctx, `SELECT key FROM missing`)
+	if err != nil {
+		return nil, explain("plan", err)
+	}
+	defer rows.Close()
+	var back []timesheet.Packed
+	for rows.Next() {
+		var raw sql.RawBytes
+		if err := rows.Scan(&raw); err != nil {
+			return nil, explain("plan", err)
+		}
+		key := timesheet.Packed(raw)
+		if p.wasSeen(key) {
+			back = append(back, key)
+		}
+	}
+	return back, explain("plan", rows.Err())
+}
+
+func (p *Planning) wasSeen(key timesheet.Packed) bool {
+	if p.loaded {
+		at, ok := slices.BinarySearchFunc(p.bulk, key, func(k bulkKnown, key timesheet.Packed) int { return bytes.Compare(k.key[:], key[:]) })
+		return ok && p.bulk[at].seen
+	}
+	return slices.Contains(p.seen, key)
+}
+
+// leave takes an entry out of its parcel's count: it goes elsewhere.
+func leave(ctx context.Context, tx *sql.Tx, key timesheet.Packed) error {
+	var parcel int64
+	var pos int
+	if err := tx.QueryRowContext(ctx, `SELECT parcel, pos FROM entry WHERE key = ?`, key[:]).Scan(&parcel, &pos); err != nil {
+		return err
+	}
+	var n int
+	var blob []byte
+	if err := tx.QueryRowContext(ctx, `SELECT p.n, d.facts FROM parcel p JOIN detail d ON d.parcel = p.id WHERE p.id = ?`, parcel).Scan(&n, &blob); err != nil {
+		return err
+	}
+	var seconds timesheet.Seconds
+	if err := eachFact(blob, n, func(i int, _, _, _, _ []byte, _ int, _ timesheet.Day, s timesheet.Seconds) {
+		if i == pos {
+			seconds = s
+		}
+	}); err != nil {
+		return err
+	}
+	return goneFrom(ctx, tx, parcel, pos, seconds)
+}
+
+func goneFrom(ctx context.Context, tx *sql.Tx, parcel int64, pos int, seconds timesheet.Seconds) error {
+	_, err := tx.ExecContext(ctx, `UPDATE parcel SET gone = coalesce(gone, x'') || ?, live = live - 1, live_seconds = live_seconds - ? WHERE id = ?`,
+		binary.BigEndian.AppendUint16(nil, uint16(pos)), int64(seconds), parcel)
+	return err
+}
+
+// split moves entries of a parcel into a new one with a fate of its own, and
+// returns its id. Positions that are gone already are left alone.
+func split(ctx context.Context, tx *sql.Tx, parcel int64, positions []int, fate timesheet.Fate, now int64) (int64, error) {
+	from, err := loadParcel(ctx, tx, parcel)
+	if err != nil {
+		return 0, err
+	}
+	var child packer
+	var moved []int
+	slices.Sort(positions)
+	for _, pos := range slices.Compact(positions) {
+		if from.Gone[pos] {
+			continue
+		}
+		child.add(from.Keys[pos], &from.Entries[pos])
+		moved = append(moved, pos)
+	}
+	if len(moved) == 0 {
+		return 0, nil
+	}
+	var id int64
+	if err := tx.QueryRowContext(ctx, `INSERT INTO parcel(id, source, parent, run, lane, lanes, op, target, state, reason, detail, n, live, live_seconds, changed)
+		SELECT (SELECT max(id) + 1 FROM parcel), source, id, run, lane, lanes, op, target, ?, ?, ?, ?, ?, ?, ? FROM parcel WHERE id = ? RETURNING id`,
+		fate.State, fate.Reason, fate.Detail, child.n, child.n, int64(child.seconds), now, parcel).Scan(&id); err != nil {
+		return 0, err
+	}
+	if _, err := tx.ExecContext(ctx, `INSERT INTO detail VALUES (?,?,?)`, id, child.keys, child.facts); err != nil {
+		return 0, err
+	}
+	if _, err := tx.ExecContext(ctx, `INSERT INTO content VALUES (?,?)`, id, child.rest); err != nil {
+		return 0, err
+	}
+	gone := make([]byte, 0, 2*len(moved))
+	for i, pos := range moved {
+		if from.Op == timesheet.OpUpdate {
+			if _, err := tx.ExecContext(ctx, `UPDATE amendment SET parcel = ? WHERE key = ?`, id, from.Keys[pos][:]); err != nil {
+				return 0, err
+			}
+		} else if _, err := tx.ExecContext(ctx, `UPDATE entry SET parcel = ?, pos = ? WHERE key = ?`, id, i, from.Keys[pos][:]); err != nil {
+			return 0, err
+		}
+		gone = binary.BigEndian.AppendUint16(gone, uint16(pos))
+	}
+	_, err = tx.ExecContext(ctx, `UPDATE parcel SET gone = coalesce(gone, x'') || ?, live = live - ?, live_seconds = live_seconds - ? WHERE id = ?`,
+		gone, len(moved), int64(child.seconds), parcel)
+	return id, err
+}

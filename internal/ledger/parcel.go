@@ -1,0 +1,114 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/exampleco/tsupload/internal/timesheet"
+)
+
+// queryer is what a transaction and the reading handle have in common.
+type queryer interface {
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
+// Ready lists, oldest first, the ids of parcels of the sources that have
+// something to send, by the number of lanes they were planned with and by lane.
+// All sources are meant where none is named.
+func (l *Ledger) Ready(ctx context.Context, sources []string) (map[int]map[int][]int64, error) {
+	query, args := `SELECT p.id, p.lanes, p.lane FROM parcel p JOIN source s ON s.id = p.source WHERE p.state = 'new' AND p.settled < p.n AND p.live > 0`, []any{}
+	if len(sources) > 0 {
+		query += ` AND s.name IN (?` + strings.Repeat(",?", len(sources)-1) + `)`
+		for _, s := range sources {
+			args = append(args, s)
+		}
+	}
+	rows, err := l.reader.QueryContext(ctx, query+` ORDER BY p.id`, args...)
+	if err != nil {
+		return nil, explain("read the plan", err)
+	}
+	defer rows.Close()
+	ready := map[int]map[int][]int64{}
+	for rows.Next() {
+		var id int64
+		var lanes, lane int
+		if err := rows.Scan(&id, &lanes, &lane); err != nil {
+			return nil, explain("read the plan", err)
+		}
+		if ready[lanes] == nil {
+			ready[lanes] = map[int][]int64{}
+		}
+		ready[lanes][lane] = append(ready[lanes][lane], id)
+	}
+	return ready, explain("read the plan", rows.Err())
+}
+
+// Parcel reads one parcel with its entries.
+func (l *Ledger) Parcel(ctx context.Context, id int64) (*timesheet.Parcel, error) {
+	p, err := loadParcel(ctx, l.reader, id)
+	return p, explain("read the plan", err)
+}
+
+func loadParcel(ctx context.Context, q queryer, id int64) (*timesheet.Parcel, error) {
+	p := &timesheet.Parcel{ID: id}
+	var n int
+	var gone, keys, facts, rest []byte
+	var since, absent, expires int64
+	err := q.QueryRowContext(ctx, `SELECT s.name, p.lane, p.lanes, p.op, p.target, p.state, p.reason, p.detail, p.n, p.settled, p.begun, p.gone,
+			p.since, p.absent, p.attempts, p.idem_key, p.key_expires, p.body, d.keys, d.facts, c.rest
+		FROM parcel p JOIN source s ON s.id = p.source JOIN detail d ON d.parcel = p.id LEFT JOIN content c ON c.parcel = p.id WHERE p.id = ?`, id).
+		Scan(&p.Source, &p.Lane, &p.Lanes, &p.Op, &p.Target, &p.State, &p.Reason, &p.Detail, &n, &p.Settled, &p.Begun, &gone,
+			&since, &absent, &p.Attempts, &p.IdempotencyKey, &expires, &p.Body, &keys, &facts, &rest)
+	if err != nil {
+		return nil, err
+	}
+	p.Since, p.AbsentSince, p.KeyExpires = timeOf(since), timeOf(absent), timeOf(expires)
+	p.Gone = getPositions(gone, n)
+	p.Keys, p.Entries, err = unpack(p.Source, keys, facts, rest, n)
+	return p, err
+}
+
+func timeOf(ms int64) time.Time {
+	if ms == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms)
+}
+
+func millis(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
+}
+
+// remoteID is the API's id of a sent entry, empty where it gave none.
+func remoteID(ctx context.Context, q queryer, parcel int64, pos int) (string, error) {
+	id, _, err := receipt(ctx, q, parcel, pos)
+	return id, err
+}
+
+// receipt is what the API answered to a sent entry: its id, or its words.
+func receipt(ctx context.Context, q queryer, parcel int64, pos int) (id, answer string, err error) {
+	var from int
+	var ids sql.NullString
+	var words []byte
+	err = q.QueryRowContext(ctx, `SELECT pos, ids, answer FROM receipt WHERE parcel = ? AND pos <= ? AND pos + n > ? ORDER BY pos DESC LIMIT 1`, parcel, pos, pos).
+		Scan(&from, &ids, &words)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", "", nil
+	}
+	if err != nil {
+		return "", "", err
+	}
+	var list []string
+	if ids.Valid && json.Unmarshal([]byte(ids.String), &list) == nil && pos-from < len(list) {
+		id = list[pos-from]
+	}
+	return id, string(words), nil
+}

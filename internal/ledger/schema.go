@@ -1,0 +1,196 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+
+	"github.com/exampleco/tsupload/internal/crash"
+)
+
+// applicationID marks the file as a ledger of ours ("tsup").
+const applicationID = 0x74737570
+
+// migrations take the schema from version i to i+1, each in one transaction
+// that also raises user_version. Only append; never edit what has shipped.
+var migrations = []string{
+	`
+CREATE TABLE meta (
+	name  TEXT PRIMARY KEY,
+	value TEXT NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE source (
+	id   INTEGER PRIMARY KEY,
+	name TEXT NOT NULL UNIQUE
+);
+
+-- Planned entries of one source and one lane. See timesheet.Parcel.
+CREATE TABLE parcel (
+	id           INTEGER PRIMARY KEY,
+	source       INTEGER NOT NULL REFERENCES source(id),
+	parent       INTEGER,
+	run          TEXT    NOT NULL,
+	lane         INTEGER NOT NULL,
+	lanes        INTEGER NOT NULL,
+	op           TEXT    NOT NULL DEFAULT 'create' CHECK (op IN ('create','update')),
+	target       TEXT    NOT NULL DEFAULT '',
+	state        TEXT    NOT NULL CHECK (state IN ('new','in_doubt','held','rejected','skipped')),
+	reason       TEXT    NOT NULL DEFAULT '',
+	detail       TEXT    NOT NULL DEFAULT '',
+	n            INTEGER NOT NULL,
+	settled      INTEGER NOT NULL DEFAULT 0,
+	begun        INTEGER NOT NULL DEFAULT 0,
+	live         INTEGER NOT NULL, -- entries that have not moved to another parcel
+	live_seconds INTEGER NOT NULL,
+	gone         BLOB,             -- positions that have, two bytes each
+	changed      INTEGER NOT NULL, -- when the state was reached
+	began        INTEGER NOT NULL DEFAULT 0,
+	attempts     INTEGER NOT NULL DEFAULT 0,
+	since        INTEGER NOT NULL DEFAULT 0,
+	absent       INTEGER NOT NULL DEFAULT 0,
+	idem_key     TEXT    NOT NULL DEFAULT '',
+	key_expires  INTEGER NOT NULL DEFAULT 0,
+	body_hash    BLOB,
+	body         BLOB,
+	CHECK (0 <= settled AND settled <= begun AND begun <= n)
+);
+CREATE INDEX parcel_open ON parcel(source, lanes, lane, id) WHERE state = 'new' AND settled < n;
+CREATE INDEX parcel_waiting ON parcel(state, source) WHERE state <> 'new';
+
+-- What stays of the entries of a parcel: packed keys, and origin, person,
+-- project, duration.
+CREATE TABLE detail (
+	parcel INTEGER PRIMARY KEY REFERENCES parcel(id),
+	keys   BLOB NOT NULL,
+	facts  BLOB NOT NULL
+);
+-- The rest of them, until they are settled.
+CREATE TABLE content (
+	parcel INTEGER PRIMARY KEY REFERENCES parcel(id),
+	rest   BLOB NOT NULL
+);
+
+-- One row an entry. The primary key is what keeps an entry from being in two
+-- parcels: four bytes of day, then twelve of the key, so that a month lies
+-- together.
+CREATE TABLE entry (
+	key    BLOB PRIMARY KEY,
+	digest INTEGER NOT NULL,
+	parcel INTEGER NOT NULL,
+	pos    INTEGER NOT NULL
+) WITHOUT ROWID;
+
+-- Keys made of a tracker's own id, without their day: an entry that has moved
+-- to another day is still known.
+CREATE TABLE trusted (
+	id  BLOB PRIMARY KEY,
+	day INTEGER NOT NULL
+) WITHOUT ROWID;
+
+-- Changes of sent entries that wait beside them.
+CREATE TABLE amendment (
+	key    BLOB PRIMARY KEY,
+	digest INTEGER NOT NULL,
+	parcel INTEGER NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE missing (
+	key   BLOB PRIMARY KEY,
+	since INTEGER NOT NULL
+) WITHOUT ROWID;
+
+-- What the API answered to entries pos..pos+n-1: its ids as a JSON array, or
+-- the head of its answer where it gives none.
+CREATE TABLE receipt (
+	parcel INTEGER NOT NULL,
+	pos    INTEGER NOT NULL,
+	n      INTEGER NOT NULL,
+	at     INTEGER NOT NULL,
+	status INTEGER NOT NULL,
+	ids    TEXT,
+	answer BLOB,
+	PRIMARY KEY (parcel, pos)
+) WITHOUT ROWID;
+
+-- Rows of an export that never became entries.
+CREATE TABLE rejection (
+	key     BLOB PRIMARY KEY,
+	source  INTEGER NOT NULL REFERENCES source(id),
+	state   TEXT NOT NULL CHECK (state IN ('rejected','skipped')),
+	reason  TEXT NOT NULL,
+	col     TEXT NOT NULL,
+	message TEXT NOT NULL,
+	hint    TEXT NOT NULL,
+	file    TEXT NOT NULL,
+	line    INTEGER NOT NULL,
+	header  TEXT NOT NULL,
+	record  TEXT NOT NULL,
+	person  TEXT NOT NULL,
+	seconds INTEGER NOT NULL,
+	run     TEXT NOT NULL,
+	changed INTEGER NOT NULL
+) WITHOUT ROWID;
+
+-- Every attempt that did not simply succeed, and every act of a person.
+CREATE TABLE event (
+	id     INTEGER PRIMARY KEY,
+	at     INTEGER NOT NULL,
+	parcel INTEGER NOT NULL,
+	what   TEXT NOT NULL,
+	detail TEXT NOT NULL
+);
+CREATE INDEX event_parcel ON event(parcel);
+
+-- The last complete read of each source.
+CREATE TABLE reading (
+	source      INTEGER PRIMARY KEY REFERENCES source(id),
+	stamp       TEXT NOT NULL,
+	fingerprint BLOB NOT NULL,
+	at          INTEGER NOT NULL,
+	summary     TEXT NOT NULL
+);
+
+CREATE TABLE run (
+	id      TEXT PRIMARY KEY,
+	started INTEGER NOT NULL,
+	ended   INTEGER NOT NULL DEFAULT 0,
+	exit    INTEGER NOT NULL DEFAULT -1,
+	summary TEXT NOT NULL DEFAULT ''
+) WITHOUT ROWID;
+`,
+}
+
+// migrate brings the schema up to date; a ledger from a newer program is refused.
+func migrate(ctx context.Context, db *sql.DB) error {
+	var version int
+	if err := db.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version); err != nil {
+		return err
+	}
+	if version > len(migrations) {
+		return &Error{
+			Kind:     Newer,
+			Message:  fmt.Sprintf("the ledger has schema version %d, this program knows up to %d", version, len(migrations)),
+			HintText: "a newer tsupload has written it; use that one, or restore the backup made before the upgrade",
+		}
+	}
+	for ; version < len(migrations); version++ {
+		tx, err := db.BeginTx(ctx, nil)
+		if err != nil {
+			return err
+		}
+		crash.Point("C13")
+		_, err = tx.ExecContext(ctx, migrations[version])
+		if err == nil {
+			_, err = tx.ExecContext(ctx, fmt.Sprintf("PRAGMA user_version = %d; PRAGMA application_id = %d", version+1, applicationID))
+		}
+		if err == nil {
+			err = tx.Commit()
+		}
+		if err != nil {
+			_ = tx.Rollback()
+			return fmt.Errorf("migrate the ledger to schema version %d: %w", version+1, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,353 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/exampleco/tsupload/internal/crash"
+	"github.com/exampleco/tsupload/internal/timesheet"
+)
+
+// commitLimit bounds one transaction of the writer. It does not follow the
+// run's context: what happened must be recorded even while the run is ending.
+const commitLimit = 30 * time.Second
+
+// step is what a lane asks the writer to record: the end of its last Batch,
+// the beginning of its next, or both.
+type step struct {
+	settle *timesheet.Settlement
+	begin  *timesheet.Batch
+	done   chan error
+}
+
+// writer is the goroutine that owns the writing connection while lanes send.
+// It takes every step that waits and commits them together, without a timer:
+// while one commit is being synced, the next steps gather.
+type writer struct {
+	l     *Ledger
+	steps chan step
+	ended sync.WaitGroup
+	stmts map[string]*sql.Stmt
+}
+
+// Statements that run once or more for every Batch.
+const (
+	beginSQL = `UPDATE parcel SET state = 'new', begun = ?, began = ?, attempts = attempts + 1, idem_key = ?, key_expires = ?, body_hash = ?, body = ?
+		WHERE id = ? AND settled = ? AND begun = settled AND state IN ('new', 'in_doubt')`
+	receiptSQL = `INSERT OR REPLACE INTO receipt VALUES (?,?,?,?,?,?,?)`
+	advanceSQL = `UPDATE parcel SET settled = ?, begun = max(begun, ?), changed = ?, body = NULL WHERE id = ? RETURNING settled = n, op`
+	dropSQL    = `DELETE FROM content WHERE parcel = ?`
+)
+
+func newWriter(l *Ledger) (*writer, error) {
+	w := &writer{l: l, steps: make(chan step, 256), stmts: map[string]*sql.Stmt{}}
+	for _, query := range []string{beginSQL, receiptSQL, advanceSQL, dropSQL} {
+		s, err := l.db.PrepareContext(context.Background(), query)
+		if err != nil {
+			return nil, explain("open the ledger", err)
+		}
+		w.stmts[query] = s
+	}
+	w.ended.Go(w.loop)
+	return w, nil
+}
+
+func (w *writer) close() error {
+	close(w.steps)
+	w.ended.Wait()
+	var errs []error
+	for _, s := range w.stmts {
+		errs = append(errs, s.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Record makes durable how a lane's last Batch ended and which it begins next;
+// either may be nil. When it returns nil for a begun Batch, its first byte may
+// leave, and not before.
+func (l *Ledger) Record(ctx context.Context, settle *timesheet.Settlement, begin *timesheet.Batch) error {
+	if settle == nil && begin == nil {
+		return nil
+	}
+	s := step{settle: settle, begin: begin, done: make(chan error, 1)}
+	l.writer.steps <- s
+	return <-s.done
+}
+
+func (w *writer) loop() {
+	var steps []step
+	for s := range w.steps {
+		steps = append(steps[:0], s)
+	gather:
+		for len(steps) < cap(w.steps) {
+			select {
+			case s, ok := <-w.steps:
+				if !ok {
+					break gather
+				}
+				steps = append(steps, s)
+			default:
+				break gather
+			}
+		}
+		err := w.commit(steps)
+		for _, s := range steps {
+			s.done <- err
+		}
+	}
+}
+
+func (w *writer) commit(steps []step) error {
+	ctx, cancel := context.WithTimeout(context.Background(), commitLimit)
+	defer cancel()
+	tx, err := w.l.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }()
+	settled := false
+	for _, s := range steps {
+		if s.settle != nil {
+			settled = true
+			if err := w.settle(ctx, tx, s.settle); err != nil {
+				return explain("record an answer", err)
+			}
+		}
+		if s.begin != nil {
+			if err := w.begin(ctx, tx, s.begin); err != nil {
+				return explain("record an intention to send", err)
+			}
+		}
+	}
+	if settled {
+		crash.Point("C7")
+	}
+	return explain("record what was sent", tx.Commit())
+}
+
+func (w *writer) exec(ctx context.Context, tx *sql.Tx, query string, args ...any) error {
+	_, err := tx.StmtContext(ctx, w.stmts[query]).ExecContext(ctx, args...)
+	return err
+}
+
+var errBegun = errors.New("the batch does not follow what is settled")
+
+func (w *writer) begin(ctx context.Context, tx *sql.Tx, b *timesheet.Batch) error {
+	res, err := tx.StmtContext(ctx, w.stmts[beginSQL]).ExecContext(ctx,
+		b.To, time.Now().UnixMilli(), b.IdempotencyKey, millis(b.KeyExpires), b.BodyHash[:], b.Body, b.Parcel, b.From)
+	if err != nil {
+		return err
+	}
+	if n, err := res.RowsAffected(); err != nil || n != 1 {
+		return errors.Join(errBegun, err)
+	}
+	return nil
+}
+
+func (w *writer) settle(ctx context.Context, tx *sql.Tx, s *timesheet.Settlement) error {
+	if s.Outcome != "" {
+		detail, _ := json.Marshal(map[string]any{"from": s.Batch.From, "to": s.Batch.To, "status": s.Status, "attempts": s.Attempts, "detail": s.All.Detail})
+		if err := note(ctx, tx, s.Batch.Parcel, s.At, s.Outcome, string(detail)); err != nil {
+			return err
+		}
+	}
+	if s.Each != nil {
+		return w.settleEach(ctx, tx, s)
+	}
+	switch s.All.State {
+	case timesheet.StateSent:
+		ids := ""
+		if s.All.ID != "" {
+			b, _ := json.Marshal([]string{s.All.ID})
+			ids = string(b)
+		}
+		if err := w.receipt(ctx, tx, s, s.Batch.From, s.Batch.To-s.Batch.From, ids); err != nil {
+			return err
+		}
+		return w.advance(ctx, tx, s)
+	case timesheet.StateNew:
+		_, err := tx.ExecContext(ctx, `UPDATE parcel SET begun = settled, body = NULL WHERE id = ?`, s.Batch.Parcel)
+		return err
+	default:
+		fates := make([]timesheet.Fate, s.Batch.To-s.Batch.From)
+		for i := range fates {
+			fates[i] = s.All
+		}
+		each := *s
+		each.Each = fates
+		return w.settleEach(ctx, tx, &each)
+	}
+}
+
+func (w *writer) receipt(ctx context.Context, tx *sql.Tx, s *timesheet.Settlement, pos, n int, ids string) error {
+	var list any
+	answer := s.Answer
+	if ids != "" {
+		list, answer = ids, nil
+	}
+	return w.exec(ctx, tx, receiptSQL, s.Batch.Parcel, pos, n, millis(s.At), s.Status, list, answer)
+}
+
+// advance moves the mark of what is settled, and drops what is needed no more.
+func (w *writer) advance(ctx context.Context, tx *sql.Tx, s *timesheet.Settlement) error {
+	var all bool
+	var op timesheet.Op
+	if err := tx.StmtContext(ctx, w.stmts[advanceSQL]).QueryRowContext(ctx, s.Batch.To, s.Batch.To, millis(s.At), s.Batch.Parcel).Scan(&all, &op); err != nil || !all {
+		return err
+	}
+	if op == timesheet.OpUpdate {
+		if err := amended(ctx, tx, s.Batch.Parcel); err != nil {
+			return err
+		}
+	}
+	return w.exec(ctx, tx, dropSQL, s.Batch.Parcel)
+}
+
+// amended makes a sent update the entry that the ledger knows.
+func amended(ctx context.Context, tx *sql.Tx, parcel int64) error {
+	_, err := tx.ExecContext(ctx, `UPDATE entry SET (digest, parcel, pos) = (SELECT digest, parcel, 0 FROM amendment a WHERE a.key = entry.key)
+		WHERE key IN (SELECT a.key FROM amendment a JOIN parcel p ON p.id = a.parcel WHERE a.parcel = ? AND p.state = 'new' AND p.settled = p.n)`, parcel)
+	if err == nil {
+		_, err = tx.ExecContext(ctx, `DELETE FROM amendment WHERE parcel = ? AND EXISTS (SELECT 1 FROM parcel p WHERE p.id = ? AND p.state = 'new' AND p.settled = p.n)`, parcel, parcel)
+	}
+	return err
+}
+
+// settleEach records a fate for every entry: those that are sent get their
+// receipts, every other group moves to a parcel of its own.
+func (w *writer) settleEach(ctx context.Context, tx *sql.Tx, s *timesheet.Settlement) error {
+	type end struct {
+		state  timesheet.State
+		reason timesheet.Reason
+		detail string
+	}
+	groups := map[end][]int{}
+	var order []end
+	var ids []string
+	sent, named := 0, false
+	for i, f := range s.Each {
+		switch f.State {
+		case "": // has moved to another parcel before
+			ids = append(ids, "")
+			continue
+		case timesheet.StateSent:
+			sent++
+			named = named || f.ID != ""
+			ids = append(ids, f.ID)
+			continue
+		}
+		ids = append(ids, "")
+		e := end{f.State, f.Reason, f.Detail}
+		if groups[e] == nil {
+			order = append(order, e)
+		}
+		groups[e] = append(groups[e], s.Batch.From+i)
+	}
+	if sent > 0 {
+		list := ""
+		if named {
+			b, _ := json.Marshal(ids)
+			list = string(b)
+		}
+		if err := w.receipt(ctx, tx, s, s.Batch.From, len(s.Each), list); err != nil {
+			return err
+		}
+	}
+	now := millis(s.At)
+	whole := false
+	for _, e := range order {
+		fate := timesheet.Fate{State: e.state, Reason: e.reason, Detail: e.detail}
+		id, all, err := w.part(ctx, tx, s, groups[e], fate, now)
+		if err != nil {
+			return err
+		}
+		whole = whole || all
+		if e.state == timesheet.StateInDoubt && id != 0 {
+			if _, err := tx.ExecContext(ctx, `UPDATE parcel SET since = ?, absent = 0 WHERE id = ?`, now, id); err != nil {
+				return err
+			}
+		}
+		// The key and the bytes answer for the whole request, or not at all.
+		if e.state == timesheet.StateInDoubt && id != 0 && !all && len(order) == 1 && sent == 0 {
+			if _, err := tx.ExecContext(ctx, `UPDATE parcel SET attempts = (SELECT attempts FROM parcel WHERE id = ?),
+				idem_key = (SELECT idem_key FROM parcel WHERE id = ?), key_expires = (SELECT key_expires FROM parcel WHERE id = ?),
+				body_hash = (SELECT body_hash FROM parcel WHERE id = ?), body = (SELECT body FROM parcel WHERE id = ?) WHERE id = ?`,
+				s.Batch.Parcel, s.Batch.Parcel, s.Batch.Parcel, s.Batch.Parcel, s.Batch.Parcel, id); err != nil {
+				return err
+			}
+		}
+	}
+	if whole {
+		return nil
+	}
+	return w.advance(ctx, tx, s)
+}
+
+// part moves positions into a parcel of their own; where they are all there
+// is, the parcel itself changes its state.
+func (w *writer) part(ctx context.Context, tx *sql.Tx, s *timesheet.Settlement, positions []int, fate timesheet.Fate, now int64) (id int64, whole bool, err error) {
+	var live, settled int
+	if err := tx.QueryRowContext(ctx, `SELECT live, settled FROM parcel WHERE id = ?`, s.Batch.Parcel).Scan(&live, &settled); err != nil {
+		return 0, false, err
+	}
+	if live == len(positions) && settled == 0 && fate.State != timesheet.StateNew {
+		_, err := tx.ExecContext(ctx, `UPDATE parcel SET state = ?, reason = ?, detail = ?, begun = 0, changed = ?,
+			body = CASE WHEN ? = 'in_doubt' THEN body END WHERE id = ?`, fate.State, fate.Reason, fate.Detail, now, fate.State, s.Batch.Parcel)
+		return s.Batch.Parcel, true, err
+	}
+	id, err = split(ctx, tx, s.Batch.Parcel, positions, fate, now)
+	return id, false, err
+}
+
+// Recover turns what was on the wire when a process died into doubt, counted
+// from now: a request may still be executed long after its sender is gone. It
+// is the first thing a run does, and doing it again does no harm. It returns
+// how many entries are newly in doubt.
+func (l *Ledger) Recover(ctx context.Context) (int, error) {
+	ctx = context.WithoutCancel(ctx)
+	tx, err := l.begin(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = tx.Rollback() }()
+	rows, err := tx.QueryContext(ctx, `SELECT id, settled, begun FROM parcel WHERE state = 'new' AND settled < n AND begun > settled`)
+	if err != nil {
+		return 0, explain("recover", err)
+	}
+	var batches []timesheet.Batch
+	for rows.Next() {
+		var b timesheet.Batch
+		if err := rows.Scan(&b.Parcel, &b.From, &b.To); err != nil {
+			return 0, explain("recover", errors.Join(err, rows.Close()))
+		}
+		batches = append(batches, b)
+	}
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+		return 0, explain("recover", err)
+	}
+	n := 0
+	for _, b := range batches {
+		p, err := loadParcel(ctx, tx, b.Parcel)
+		if err != nil {
+			return 0, explain("recover", err)
+		}
+		s := timesheet.Settlement{Batch: b, At: time.Now(), Outcome: "interrupted", Each: make([]timesheet.Fate, b.To-b.From)}
+		for i := range s.Each {
+			s.Each[i] = timesheet.Fate{State: timesheet.StateInDoubt, Detail: "the process ended before the answer was recorded"}
+			if p.Gone[b.From+i] {
+				s.Each[i] = timesheet.Fate{}
+			} else {
+				n++
+			}
+		}
+		if err := l.writer.settle(ctx, tx, &s); err != nil {
+			return 0, explain("recover", err)
+		}
+	}
+	crash.Point("C9")
+	return n, explain("recover", tx.Commit())
+}

@@ -1,0 +1,177 @@
+package uploader
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/exampleco/tsupload/internal/timesheet"
+)
+
+// A plan in which so many new entries equal sent ones under other keys does
+// not come from new work, but from a new way of reading old work.
+const (
+	suspectAtLeast = 5
+	suspectPart    = 5 // one in five
+)
+
+// changedReading refuses a plan that would send history again.
+type changedReading struct {
+	suspects, added int
+}
+
+func (e *changedReading) Error() string {
+	return fmt.Sprintf("%d of %d new entries equal sent ones in person, date and duration, under other keys: the source is read in another way than before; nothing of it was sent", e.suspects, e.added)
+}
+
+// Hint names the likely causes.
+func (e *changedReading) Hint() string {
+	return "look for a change of source id, of columns (id, project, task, notes, start, end) or of the export's settings, and undo it; or start a new source for days from now on with --since"
+}
+
+// judgement is what the judge finds over all days, before anything is moved.
+type judgement struct {
+	suspects, added int
+	changed         []timesheet.Packed // new entries that look like edits of sent ones
+	overfull        []timesheet.Packed // new entries of days that are too long
+	doubled         []timesheet.Packed // new entries whose id stands for something else too
+	withdrawn       []timesheet.Packed // planned, never sent, gone from the source
+	missing         []timesheet.Packed // sent, gone from the source
+}
+
+// personDay is one person's day in a plan.
+type personDay struct {
+	total   timesheet.Seconds
+	present bool // the read has rows of it
+	added   []timesheet.Fresh
+	absent  []timesheet.Known
+}
+
+// judge looks at every day as a whole and moves entries of the plan that must
+// not simply go out.
+func (p *plan) judge(survey *timesheet.Survey) error {
+	var v judgement
+	if err := p.tx.Days(func(day timesheet.Day, known []timesheet.Known, added []timesheet.Fresh) error {
+		for name, d := range byPerson(known, added) {
+			p.judgePerson(&v, name, day, d, survey.Complete)
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	if v.suspects >= suspectAtLeast && v.suspects*suspectPart > v.added {
+		return &changedReading{suspects: v.suspects, added: v.added}
+	}
+	for _, m := range []struct {
+		keys []timesheet.Packed
+		fate timesheet.Fate
+	}{
+		{v.changed, timesheet.Fate{State: timesheet.StateHeld, Reason: timesheet.ReasonChanged, Detail: "an entry of this person and day that was sent is no longer in the source"}},
+		{v.overfull, timesheet.Fate{State: timesheet.StateHeld, Reason: timesheet.ReasonDayTotal, Detail: "the person's day is longer than max_hours_per_day"}},
+		{v.doubled, timesheet.Fate{State: timesheet.StateRejected, Reason: timesheet.ReasonDuplicateID, Detail: "its id stands for two contents in one read"}},
+		{v.withdrawn, timesheet.Fate{State: timesheet.StateSkipped, Reason: timesheet.ReasonWithdrawn}},
+	} {
+		if len(m.keys) == 0 {
+			continue
+		}
+		if err := p.tx.Hold(m.keys, m.fate); err != nil {
+			return err
+		}
+	}
+	back, err := p.tx.SeenMissing()
+	if err != nil {
+		return err
+	}
+	p.report.Withdrawn, p.report.Missing = len(v.withdrawn), len(v.missing)
+	return p.tx.Missing(v.missing, back)
+}
+
+func byPerson(known []timesheet.Known, added []timesheet.Fresh) map[string]*personDay {
+	days := make(map[string]*personDay, len(added))
+	of := func(name string) *personDay {
+		d := days[name]
+		if d == nil {
+			d = &personDay{}
+			days[name] = d
+		}
+		return d
+	}
+	for _, k := range known {
+		d := of(k.Person)
+		if !k.Seen {
+			d.absent = append(d.absent, k)
+			continue
+		}
+		d.present = true
+		if k.State != timesheet.StateSkipped && k.State != timesheet.StateRejected {
+			d.total += k.Seconds
+		}
+	}
+	for _, f := range added {
+		d := of(f.Person)
+		d.present = true
+		d.total += f.Seconds
+		d.added = append(d.added, f)
+	}
+	return days
+}
+
+// atAPI tells whether the API has, or may have, an entry.
+func atAPI(s timesheet.State) bool {
+	return s == timesheet.StateSent || s == timesheet.StateSending || s == timesheet.StateInDoubt
+}
+
+func (p *plan) judgePerson(v *judgement, name string, day timesheet.Day, d *personDay, complete bool) {
+	gone := map[timesheet.Seconds]int{}
+	anyGone := false
+	for _, k := range d.absent {
+		switch {
+		case atAPI(k.State):
+			gone[k.Seconds]++
+			anyGone = true
+			if d.present && complete && k.State == timesheet.StateSent {
+				v.missing = append(v.missing, k.Key)
+			}
+		case d.present && complete && k.State != timesheet.StateSkipped:
+			v.withdrawn = append(v.withdrawn, k.Key)
+		}
+	}
+	overfull := p.feed.MaxPerDay > 0 && d.total > p.feed.MaxPerDay
+	for _, f := range d.added {
+		if !f.New {
+			continue
+		}
+		v.added++
+		if gone[f.Seconds] > 0 {
+			gone[f.Seconds]--
+			v.suspects++
+		}
+		switch {
+		case p.bad[f.Key]:
+			v.doubled = append(v.doubled, f.Key)
+			p.report.move(timesheet.StateRejected, timesheet.ReasonDuplicateID, name, day, f.Seconds)
+		case anyGone && !f.Trusted:
+			v.changed = append(v.changed, f.Key)
+			p.report.move(timesheet.StateHeld, timesheet.ReasonChanged, name, day, f.Seconds)
+		case overfull:
+			v.overfull = append(v.overfull, f.Key)
+			p.report.move(timesheet.StateHeld, timesheet.ReasonDayTotal, name, day, f.Seconds)
+		}
+	}
+	if p.feed.WarnOverlap {
+		p.report.Overlaps += overlaps(d.added)
+	}
+}
+
+// overlaps counts entries of one person's day that begin before another ends.
+func overlaps(day []timesheet.Fresh) int {
+	timed := slices.DeleteFunc(slices.Clone(day), func(f timesheet.Fresh) bool { return f.Start < 0 })
+	slices.SortFunc(timed, func(a, b timesheet.Fresh) int { return a.Start - b.Start })
+	n, end := 0, 0
+	for _, f := range timed {
+		if f.Start < end {
+			n++
+		}
+		end = max(end, f.Start+int(f.Seconds))
+	}
+	return n
+}

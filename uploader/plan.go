@@ -1,0 +1,289 @@
+package uploader
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+
+	"github.com/exampleco/tsupload/internal/timesheet"
+)
+
+// lookupGroup is how many entries are looked up in the ledger together.
+const lookupGroup = 500
+
+// planFeed reads one source and writes its plan. What is wrong with the source
+// goes into the report; only a fault of the ledger, or the end of ctx, is an
+// error.
+func (u *Uploader) planFeed(ctx context.Context, feed *Feed, s *SourceReport) error {
+	reading, err := feed.Source.Open(ctx)
+	if err != nil {
+		return u.sourceFailed(ctx, s, err)
+	}
+	defer reading.Close()
+	unchanged, err := u.unchanged(ctx, feed, reading, s)
+	if err != nil || unchanged {
+		return err
+	}
+	survey, err := reading.Survey(ctx)
+	if err != nil {
+		return u.sourceFailed(ctx, s, err)
+	}
+	s.Files, s.Notes, s.Complete = survey.Files, survey.Notes, survey.Complete
+	assumed, err := u.cfg.Ledger.AssumeSentBefore(ctx)
+	if err != nil {
+		return err
+	}
+	tx, err := u.cfg.Ledger.Plan(ctx, feed.ID, u.cfg.RunID, survey.Rows, u.cfg.API.parcelSize())
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback()
+	p := &plan{cfg: &u.cfg, feed: feed, tx: tx, report: s, assumed: assumed, lanes: u.cfg.API.Concurrency, bad: map[timesheet.Packed]bool{}}
+	if err := reading.Rows(ctx, p.row); err != nil {
+		var fault *ledgerError
+		if errors.As(err, &fault) {
+			return fault.err
+		}
+		s.reset()
+		return u.sourceFailed(ctx, s, err)
+	}
+	if err := p.finish(&survey); err != nil {
+		var held *changedReading
+		if errors.As(err, &held) {
+			s.reset()
+			s.Err = held
+			return nil
+		}
+		return err
+	}
+	return tx.Commit()
+}
+
+// sourceFailed notes a source that could not be read, unless it is the run
+// that ended.
+func (u *Uploader) sourceFailed(ctx context.Context, s *SourceReport, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	s.Err = err
+	u.log.ErrorContext(ctx, "source cannot be read", "source", s.Name, "err", err)
+	return nil
+}
+
+// unchanged tells whether a source reads, byte for byte and in the same way,
+// as it did when everything in it was settled: then there is nothing to plan.
+func (u *Uploader) unchanged(ctx context.Context, feed *Feed, reading Reading, s *SourceReport) (bool, error) {
+	stamp, fingerprint, summary, err := u.cfg.Ledger.LastRead(ctx, feed.ID)
+	if err != nil || stamp == "" || stamp != reading.Stamp() || u.cfg.Since != nil || u.cfg.Until != nil {
+		return false, err
+	}
+	settled, err := u.cfg.Ledger.Settled(ctx, feed.ID)
+	if err != nil || !settled {
+		return false, err
+	}
+	now, err := reading.Fingerprint(ctx)
+	if err != nil || now != fingerprint {
+		return false, nil //nolint:nilerr // the survey will say what is wrong
+	}
+	if json.Unmarshal(summary, s) != nil {
+		return false, nil
+	}
+	s.Unchanged = true
+	return true, nil
+}
+
+// ledgerError carries a fault of the ledger through the reader's callback.
+type ledgerError struct{ err error }
+
+func (e *ledgerError) Error() string { return e.err.Error() }
+
+// plan decides, row by row, what becomes of a source.
+type plan struct {
+	cfg     *Config
+	feed    *Feed
+	tx      Planning
+	report  *SourceReport
+	assumed timesheet.Day
+	lanes   int
+	group   []timesheet.Entry
+	// bad are entries whose id stands for two contents in one read.
+	bad map[timesheet.Packed]bool
+}
+
+// row takes one row of the second pass.
+func (p *plan) row(row *timesheet.Row) error {
+	p.report.Rows++
+	switch {
+	case row.Skipped != nil:
+		p.report.count(timesheet.StateSkipped, row.Skipped.Reason, "", 0, false, 0)
+		return nil
+	case row.Rejection != nil:
+		return p.reject(row.Rejection)
+	}
+	e := row.Entry
+	p.report.Seconds += e.Duration
+	if p.cfg.Since != nil && e.Day < *p.cfg.Since || p.cfg.Until != nil && e.Day > *p.cfg.Until {
+		p.report.Outside.add(e.Duration)
+		return nil
+	}
+	p.report.Window.add(e.Duration)
+	p.group = append(p.group, *e)
+	if len(p.group) < lookupGroup {
+		return nil
+	}
+	return p.decide()
+}
+
+func (p *plan) reject(r *timesheet.Rejection) error {
+	if r.Reason == timesheet.ReasonDuplicateID {
+		// The other row with this id must not go out either.
+		p.bad[r.Key.Packed(r.Day)] = true
+		r.Key[0] ^= 0xff // the row's own identity, beside the entry's
+	}
+	state, err := p.tx.Reject(r)
+	if err != nil {
+		return &ledgerError{err}
+	}
+	p.report.Seconds += r.Duration
+	p.report.count(state, r.Reason, r.Person, r.Day, r.HasDay, r.Duration)
+	return nil
+}
+
+// decide plans the entries gathered so far.
+func (p *plan) decide() error {
+	found, err := p.tx.Lookup(p.group)
+	for i := range p.group {
+		if err != nil {
+			break
+		}
+		e := &p.group[i]
+		if found[i] == nil {
+			err = p.new(e)
+		} else {
+			err = p.known(e, found[i])
+		}
+	}
+	p.group = p.group[:0]
+	if err != nil {
+		return &ledgerError{err}
+	}
+	return nil
+}
+
+func (p *plan) count(e *timesheet.Entry, state timesheet.State, reason timesheet.Reason) {
+	p.report.count(state, reason, e.Person, e.Day, true, e.Duration)
+}
+
+func (p *plan) new(e *timesheet.Entry) error {
+	fate := timesheet.Fate{State: timesheet.StateNew}
+	switch {
+	case e.Day < p.assumed:
+		fate = timesheet.Fate{State: timesheet.StateSent, Detail: "assumed sent before " + p.assumed.String()}
+	case e.Hold != "":
+		fate = timesheet.Fate{State: timesheet.StateHeld, Reason: e.Hold}
+	}
+	p.count(e, fate.State, fate.Reason)
+	return p.tx.Add(e, fate, p.lane(e), p.lanes)
+}
+
+func (p *plan) known(e *timesheet.Entry, k *timesheet.Known) error {
+	changed := k.Digest != e.Digest.Short()
+	renew := func() error {
+		p.count(e, timesheet.StateNew, "")
+		return p.tx.Replace(e, k, timesheet.Fate{State: timesheet.StateNew}, p.lane(e), p.lanes)
+	}
+	switch k.State {
+	case timesheet.StateSent:
+		switch {
+		case changed && k.Amended != e.Digest.Short():
+			return p.amend(e, k)
+		case !changed && k.Amended != 0:
+			p.count(e, timesheet.StateSent, "")
+			return p.tx.Restore(k)
+		case changed:
+			p.count(e, timesheet.StateHeld, timesheet.ReasonChanged)
+			return nil
+		}
+	case timesheet.StateHeld:
+		if k.Reason == timesheet.ReasonProject && e.Hold == "" || changed && k.Reason != timesheet.ReasonChanged {
+			return renew()
+		}
+	case timesheet.StateNew, timesheet.StateRejected:
+		if changed {
+			return renew() // nothing of the old content was ever accepted
+		}
+	case timesheet.StateSkipped:
+		if k.Reason == timesheet.ReasonWithdrawn {
+			return renew()
+		}
+	}
+	p.count(e, k.State, k.Reason)
+	return nil
+}
+
+// amend plans a sent entry that reads otherwise now.
+func (p *plan) amend(e *timesheet.Entry, k *timesheet.Known) error {
+	if p.feed.OnChange == "update" && p.cfg.API.Update {
+		planned, err := p.tx.Amend(e, k, timesheet.Fate{State: timesheet.StateNew}, p.lane(e), p.lanes)
+		if err != nil || planned {
+			p.count(e, timesheet.StateNew, "")
+			return err
+		}
+	}
+	p.count(e, timesheet.StateHeld, timesheet.ReasonChanged)
+	_, err := p.tx.Amend(e, k, timesheet.Fate{State: timesheet.StateHeld, Reason: timesheet.ReasonChanged, Detail: "differs from what was sent"}, p.lane(e), p.lanes)
+	return err
+}
+
+// lane keeps a person's day together: two requests for it are never in flight
+// at the same time.
+func (p *plan) lane(e *timesheet.Entry) int {
+	if p.lanes <= 1 {
+		return 0
+	}
+	const prime = 1099511628211 // FNV-1a, because it must be the same in every run
+	h := uint64(14695981039346656037)
+	for i := range len(e.Person) {
+		h = (h ^ uint64(e.Person[i])) * prime
+	}
+	h = (h ^ uint64(uint32(e.Day))) * prime
+	return int((h ^ h>>32) % uint64(p.lanes))
+}
+
+// finish judges the plan as a whole and completes it.
+func (p *plan) finish(survey *timesheet.Survey) error {
+	if len(p.group) > 0 {
+		if err := p.decide(); err != nil {
+			var fault *ledgerError
+			if errors.As(err, &fault) {
+				return fault.err
+			}
+			return err
+		}
+	}
+	twice, seconds, err := p.tx.Index()
+	if err != nil {
+		return err
+	}
+	p.report.twice(twice, seconds)
+	if err := p.judge(survey); err != nil {
+		return err
+	}
+	if p.cfg.Since != nil || p.cfg.Until != nil {
+		return nil // a part of a source says nothing about the whole
+	}
+	if survey.Complete {
+		for _, f := range survey.Files {
+			closed, err := p.tx.CloseRejections(f.Name)
+			if err != nil {
+				return err
+			}
+			p.report.Mended += closed
+		}
+	}
+	summary, err := json.Marshal(p.report.settled())
+	if err != nil {
+		return err
+	}
+	return p.tx.Remember(survey, summary)
+}

@@ -1,0 +1,418 @@
+package uploader
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/exampleco/tsupload/internal/timesheet"
+)
+
+// Tally is a number of rows and how long they are together.
+type Tally struct {
+	Rows    int               `json:"rows"`
+	Seconds timesheet.Seconds `json:"seconds"`
+}
+
+func (t *Tally) add(s timesheet.Seconds) { t.Rows++; t.Seconds += s }
+
+// Outcome is what became of rows of a source, with its reason.
+type Outcome struct {
+	State  timesheet.State  `json:"state"`
+	Reason timesheet.Reason `json:"reason,omitempty"`
+}
+
+// Week is one person's ISO week, named by its Monday. Person is empty where
+// there are too many people to list.
+type Week struct {
+	Person string
+	Monday timesheet.Day
+}
+
+// SourceReport tells what became of every row of a source.
+type SourceReport struct {
+	Name  string
+	ID    string
+	Files []timesheet.File
+	Notes []string
+	// Complete says that the read provably saw all there is.
+	Complete bool
+	// Unchanged says that the source reads as it did when all was settled, so
+	// that it was not even parsed.
+	Unchanged bool
+	// Rows and Seconds are what was read; Outside is the part outside of
+	// --since and --until, Window the entries inside.
+	Rows            int
+	Seconds         timesheet.Seconds
+	Outside, Window Tally
+	Outcomes        map[Outcome]*Tally
+	Weeks           map[Week]map[timesheet.State]*Tally
+	Mended          int // rejected rows that are gone from the file
+	Withdrawn       int // planned entries that are gone from the source
+	Missing         int // sent entries that are gone from the source
+	Overlaps        int
+	// Err is why the source could not be read, or nothing of it is sent.
+	Err error
+}
+
+// maxWeeks bounds what a report lists by person: rows are never kept, and
+// neither is a table that grows with them.
+const maxWeeks = 2000
+
+func (s *SourceReport) reset() {
+	*s = SourceReport{Name: s.Name, ID: s.ID, Files: s.Files, Notes: s.Notes}
+	s.init()
+}
+
+func (s *SourceReport) init() {
+	s.Outcomes, s.Weeks = map[Outcome]*Tally{}, map[Week]map[timesheet.State]*Tally{}
+}
+
+func (s *SourceReport) tally(state timesheet.State, reason timesheet.Reason) *Tally {
+	o := Outcome{state, reason}
+	t := s.Outcomes[o]
+	if t == nil {
+		t = &Tally{}
+		s.Outcomes[o] = t
+	}
+	return t
+}
+
+func (s *SourceReport) week(state timesheet.State, person string, day timesheet.Day) *Tally {
+	w := Week{person, day.Monday()}
+	if _, ok := s.Weeks[w]; !ok && len(s.Weeks) >= maxWeeks {
+		s.collapse()
+	}
+	if s.Weeks[w] == nil && len(s.Weeks) > 0 {
+		if _, all := s.Weeks[Week{"", w.Monday}]; all {
+			w.Person = ""
+		}
+	}
+	if s.Weeks[w] == nil {
+		s.Weeks[w] = map[timesheet.State]*Tally{}
+	}
+	t := s.Weeks[w][state]
+	if t == nil {
+		t = &Tally{}
+		s.Weeks[w][state] = t
+	}
+	return t
+}
+
+// collapse lists weeks for all people together from now on.
+func (s *SourceReport) collapse() {
+	all := map[Week]map[timesheet.State]*Tally{}
+	for w, states := range s.Weeks {
+		to := Week{"", w.Monday}
+		if all[to] == nil {
+			all[to] = map[timesheet.State]*Tally{}
+		}
+		for state, t := range states {
+			if all[to][state] == nil {
+				all[to][state] = &Tally{}
+			}
+			all[to][state].Rows += t.Rows
+			all[to][state].Seconds += t.Seconds
+		}
+	}
+	s.Weeks = all
+}
+
+func (s *SourceReport) count(state timesheet.State, reason timesheet.Reason, person string, day timesheet.Day, hasDay bool, d timesheet.Seconds) {
+	s.tally(state, reason).add(d)
+	if hasDay {
+		s.week(state, person, day).add(d)
+	}
+}
+
+// move takes an entry that was counted as new to another outcome.
+func (s *SourceReport) move(state timesheet.State, reason timesheet.Reason, person string, day timesheet.Day, d timesheet.Seconds) {
+	for _, t := range []*Tally{s.tally(timesheet.StateNew, ""), s.week(timesheet.StateNew, person, day)} {
+		t.Rows--
+		t.Seconds -= d
+	}
+	s.count(state, reason, person, day, true, d)
+}
+
+// twice turns rows that two files of one read share from new into known. Their
+// durations stay with the new ones' weeks: the row is the same.
+func (s *SourceReport) twice(n int, d timesheet.Seconds) {
+	if n == 0 {
+		return
+	}
+	from, to := s.tally(timesheet.StateNew, ""), s.tally(timesheet.StateSkipped, "in_two_files")
+	from.Rows, from.Seconds = from.Rows-n, from.Seconds-d
+	to.Rows, to.Seconds = to.Rows+n, to.Seconds+d
+}
+
+// settled is what a run over the same bytes will report: everything known.
+func (s *SourceReport) settled() *SourceReport {
+	c := *s
+	c.Outcomes, c.Weeks = map[Outcome]*Tally{}, map[Week]map[timesheet.State]*Tally{}
+	known := func(state timesheet.State) timesheet.State {
+		if state == timesheet.StateNew {
+			return timesheet.StateSent
+		}
+		return state
+	}
+	for o, t := range s.Outcomes {
+		to := c.tally(known(o.State), o.Reason)
+		to.Rows, to.Seconds = to.Rows+t.Rows, to.Seconds+t.Seconds
+	}
+	for w, states := range s.Weeks {
+		c.Weeks[w] = map[timesheet.State]*Tally{}
+		for state, t := range states {
+			if c.Weeks[w][known(state)] == nil {
+				c.Weeks[w][known(state)] = &Tally{}
+			}
+			to := c.Weeks[w][known(state)]
+			to.Rows, to.Seconds = to.Rows+t.Rows, to.Seconds+t.Seconds
+		}
+	}
+	c.Mended, c.Withdrawn, c.Err = 0, 0, nil
+	return &c
+}
+
+// sourceJSON is how a SourceReport is kept in the ledger between runs.
+type sourceJSON struct {
+	Files           []timesheet.File
+	Notes           []string
+	Complete        bool
+	Rows            int
+	Seconds         timesheet.Seconds
+	Outside, Window Tally
+	Outcomes        []outcomeJSON
+	Weeks           []weekJSON
+	Missing         int
+	Overlaps        int
+}
+
+type outcomeJSON struct {
+	Outcome
+	Tally
+}
+
+type weekJSON struct {
+	Person string
+	Monday timesheet.Day
+	State  timesheet.State
+	Tally
+}
+
+// MarshalJSON writes what another run needs to report the same.
+func (s *SourceReport) MarshalJSON() ([]byte, error) {
+	j := sourceJSON{
+		Files: s.Files, Notes: s.Notes, Complete: s.Complete, Rows: s.Rows, Seconds: s.Seconds, Outside: s.Outside, Window: s.Window,
+		Missing: s.Missing, Overlaps: s.Overlaps,
+	}
+	for o, t := range s.Outcomes {
+		j.Outcomes = append(j.Outcomes, outcomeJSON{o, *t})
+	}
+	for w, states := range s.Weeks {
+		for state, t := range states {
+			j.Weeks = append(j.Weeks, weekJSON{w.Person, w.Monday, state, *t})
+		}
+	}
+	return json.Marshal(j)
+}
+
+// UnmarshalJSON reads what MarshalJSON wrote and keeps the name.
+func (s *SourceReport) UnmarshalJSON(b []byte) error {
+	var j sourceJSON
+	if err := json.Unmarshal(b, &j); err != nil {
+		return err
+	}
+	s.init()
+	s.Files, s.Notes, s.Complete, s.Rows, s.Seconds, s.Outside, s.Window = j.Files, j.Notes, j.Complete, j.Rows, j.Seconds, j.Outside, j.Window
+	s.Missing, s.Overlaps = j.Missing, j.Overlaps
+	for _, o := range j.Outcomes {
+		s.Outcomes[o.Outcome] = &Tally{o.Rows, o.Seconds}
+	}
+	for _, w := range j.Weeks {
+		k := Week{w.Person, w.Monday}
+		if s.Weeks[k] == nil {
+			s.Weeks[k] = map[timesheet.State]*Tally{}
+		}
+		s.Weeks[k][w.State] = &Tally{w.Rows, w.Seconds}
+	}
+	return nil
+}
+
+// Report is what a Run ends with.
+type Report struct {
+	RunID          string
+	Started, Ended time.Time
+	DryRun         bool
+	Level          timesheet.Level
+	Promise        string
+	Sources        []*SourceReport
+	Recovered      int // entries that a dead process had left on the wire
+	// What this run's requests came to. Sent includes doubts that a read-back
+	// or an answer settled.
+	Sent, Refused, InDoubt Tally
+	Requests               int
+	Stop                   *StopError // why the run sent no more; nil where it sent all
+	// Expected is what --expect-hours asked for and Found what was read in the
+	// window; both nil where nothing was asked.
+	Expected, Found *timesheet.Seconds
+
+	mu      sync.Mutex
+	started bool
+	toSend  bool
+	expect  *timesheet.Seconds
+}
+
+func newReport(cfg Config) *Report {
+	r := &Report{RunID: cfg.RunID, Started: time.Now(), DryRun: cfg.DryRun, Level: cfg.API.Level(), Promise: cfg.API.Promise(), expect: cfg.Expect}
+	for i := range cfg.Feeds {
+		s := &SourceReport{Name: cfg.Feeds[i].Name, ID: cfg.Feeds[i].ID}
+		s.init()
+		r.Sources = append(r.Sources, s)
+	}
+	return r
+}
+
+func (r *Report) stop(s *StopError) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.Stop == nil {
+		r.Stop = s
+	}
+}
+
+func (r *Report) stopped() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.Stop != nil
+}
+
+// balance checks that every row and second read is accounted for.
+func (r *Report) balance() error {
+	for _, s := range r.Sources {
+		rows, seconds := s.Outside.Rows, s.Outside.Seconds
+		for _, t := range s.Outcomes {
+			rows, seconds = rows+t.Rows, seconds+t.Seconds
+		}
+		if s.Err == nil && (rows != s.Rows || seconds != s.Seconds) {
+			return fmt.Errorf("the report of source %s does not balance: %d rows and %d seconds were read, %d and %d are accounted for; nothing was sent, please report this", s.Name, s.Rows, s.Seconds, rows, seconds)
+		}
+	}
+	return nil
+}
+
+// unexpected compares what was read with what somebody expects, before
+// anything is sent.
+func (r *Report) unexpected() bool {
+	if r.expect == nil {
+		return false
+	}
+	var found timesheet.Seconds
+	for _, s := range r.Sources {
+		found += s.Window.Seconds
+	}
+	r.Expected, r.Found = r.expect, &found
+	return found != *r.expect
+}
+
+// Total adds up, over all sources, the rows in a state.
+func (r *Report) Total(state timesheet.State) Tally {
+	var sum Tally
+	for _, s := range r.Sources {
+		for o, t := range s.Outcomes {
+			if o.State == state {
+				sum.Rows, sum.Seconds = sum.Rows+t.Rows, sum.Seconds+t.Seconds
+			}
+		}
+	}
+	return sum
+}
+
+// Exit is the exit status that the run deserves, from what happened in it
+// alone; open matters of earlier runs come on top.
+func (r *Report) exit(err error) int {
+	switch {
+	case err != nil:
+		return 1
+	case r.Expected != nil && *r.Expected != *r.Found:
+		return 9
+	}
+	code := 0
+	if r.Stop != nil {
+		code = r.Stop.Exit()
+	}
+	for _, s := range r.Sources {
+		code = Worse(code, s.exit())
+	}
+	if r.Refused.Rows+r.InDoubt.Rows+r.Total(timesheet.StateHeld).Rows+r.Total(timesheet.StateRejected).Rows+r.Total(timesheet.StateInDoubt).Rows > 0 {
+		code = Worse(code, 3)
+	}
+	return code
+}
+
+// Exit is the exit status of the run without what waits from earlier ones.
+func (r *Report) Exit() int { return r.exit(nil) }
+
+// Exit is the exit status that a stop deserves.
+func (e *StopError) Exit() int {
+	switch e.Kind {
+	case StopAuth:
+		return 4
+	case StopConfig:
+		return 6
+	case StopBug:
+		return 1
+	case StopRejects:
+		return 3
+	case StopUnreachable, StopDeadline, StopDrained:
+		return 5
+	}
+	return 1
+}
+
+func (s *SourceReport) exit() int {
+	var refused interface{ Unauthorized() bool }
+	switch err := s.Err.(type) { //nolint:errorlint // our own, never wrapped
+	case nil:
+		return 0
+	case *changedReading:
+		return 3
+	default:
+		if errors.As(err, &refused) && refused.Unauthorized() {
+			return 4
+		}
+		return 7
+	}
+}
+
+// worst lists exit statuses from the one that wins to the one that loses.
+var worst = []int{1, 4, 6, 8, 5, 7, 9, 3, 0}
+
+// Worse is the exit status that wins when a run deserves two.
+func Worse(a, b int) int {
+	if slices.Index(worst, a) <= slices.Index(worst, b) {
+		return a
+	}
+	return b
+}
+
+// totals is what status shows of a run later.
+func (r *Report) totals() []byte {
+	stop := ""
+	if r.Stop != nil {
+		stop = string(r.Stop.Kind)
+	}
+	names := make([]string, len(r.Sources))
+	var rows int
+	for i, s := range r.Sources {
+		names[i] = s.Name
+		rows += s.Rows
+	}
+	b, _ := json.Marshal(map[string]any{
+		"sources": strings.Join(names, ","), "rows": rows, "sent": r.Sent, "refused": r.Refused, "in_doubt": r.InDoubt, "stop": stop, "requests": r.Requests,
+	})
+	return b
+}
