@@ -1,0 +1,361 @@
+package config
+
+import (
+	"slices"
+	"time"
+)
+
+// Config is the effective configuration. The doc comment of a field is the
+// manual entry of its key; `config schema` shows the same text in an editor.
+type Config struct {
+	// File is the file that was read; empty where there is none.
+	File string `yaml:"-"`
+
+	// Where uploads go, and what the Timesheets API there can do.
+	API API `yaml:"api"`
+	// Limits of one run.
+	Run Run `yaml:"run"`
+	// How an access token is obtained.
+	Auth Auth `yaml:"auth"`
+	// What tsupload keeps on disk.
+	State State `yaml:"state"`
+	// The log on standard error.
+	Log Log `yaml:"log"`
+	// What makes an entry suspicious; a source may override single rules.
+	Rules Rules `yaml:"rules"`
+	// Where hours come from.
+	Sources []Source `yaml:"sources"`
+
+	origins map[string]Origin
+}
+
+// API is the section `api`.
+type API struct {
+	// Base URL of the Timesheets API; uploads go to {url}/timesheets/upload. Required for uploads. https, except on loopback.
+	URL string `yaml:"url" check:"base_url"`
+	// Name of the API in the ledger, by default its URL. A ledger made for another id is refused. Set it to keep the ledger when the URL moves.
+	ID string `yaml:"id"`
+	// What the API can do beyond the plain contract: batch, idempotency_key, read_back, update. Only what is named here is used, and it decides the promise of a run (level L0, L1 or L2).
+	Supports []string `yaml:"supports" enum:"batch,idempotency_key,read_back,update"`
+	// Entries in one request: 1, or 500 where batch is supported.
+	BatchSize int `yaml:"batch_size" min:"1" max:"10000"`
+	// Requests under way at once. Two requests for one person and day never are.
+	Concurrency int `yaml:"concurrency" min:"1" max:"64"`
+	// Requests per second, 0 for no limit.
+	RateLimit float64 `yaml:"rate_limit" min:"0" max:"10000"`
+	// Longest wait for one request, from dialling to the last byte of the answer.
+	Timeout time.Duration `yaml:"timeout" min:"1s" max:"10m"`
+	// Longest Retry-After that is waited for; a longer one defers the entries to the next run.
+	MaxRetryAfter time.Duration `yaml:"max_retry_after" min:"0s" max:"24h"`
+	// What happens to entries whose answer was lost, where the API can neither be asked nor recognize a repetition: hold (a person decides) or resend (may upload twice).
+	OnAmbiguous string `yaml:"on_ambiguous" enum:"hold,resend"`
+	// Whether the header Idempotency-Key is sent as the IETF draft says (quoted) or bare.
+	IdempotencyKeyStyle string `yaml:"idempotency_key_style" enum:"quoted,bare"`
+	// Renames, drops or adds what is sent. Wire name -> an entry's field (user_id, user_type, date, project, hours, external_id, id, start, end, seconds, task, notes, day), "-" to drop it, or "=text" for a constant.
+	Fields map[string]string `yaml:"fields"`
+	// Headers added to each request to the API. A value is text or a secret reference.
+	Headers map[string]Value `yaml:"headers"`
+	// PEM file with the certificate authorities to trust instead of the system's.
+	CAFile string `yaml:"ca_file" check:"path"`
+	// What the operator of the API vouches for.
+	Server Server `yaml:"server"`
+}
+
+// Server is the section `api.server`.
+type Server struct {
+	// How long an accepted upload may take to appear in read_back.
+	Settle time.Duration `yaml:"settle" min:"0s" max:"168h"`
+	// Wait between the two reads that have to agree that an entry is absent.
+	ReadGap time.Duration `yaml:"read_gap" min:"0s" max:"1h"`
+	// How long the API remembers an idempotency key.
+	KeyTTL time.Duration `yaml:"key_ttl" min:"1m" max:"8784h"`
+	// Statuses, such as 503, that are vouched to mean "not executed". Others leave the entries in doubt.
+	NotExecuted []int `yaml:"not_executed" min:"400" max:"599"`
+	// A batch is accepted or refused as a whole, instead of item by item.
+	BatchAtomic bool `yaml:"batch_atomic"`
+}
+
+// Run is the section `run`.
+type Run struct {
+	// Longest time of one run; what is left is deferred to the next.
+	Deadline time.Duration `yaml:"deadline" min:"1s" max:"168h"`
+	// How long a request under way may go on after the first signal.
+	Drain time.Duration `yaml:"drain" min:"0s" max:"1h"`
+	// Share of bad rows, of at least 50, above which an export is refused whole: the mapping is wrong, not the rows.
+	MaxRejectRatio float64 `yaml:"max_reject_ratio" min:"0" max:"1"`
+}
+
+// Auth is the section `auth`.
+type Auth struct {
+	// Issuer of the authorization server, byte for byte as in its metadata; its endpoints are discovered. Or token_url.
+	Issuer string `yaml:"issuer" check:"base_url"`
+	// Token endpoint of an authorization server without discovery. Or issuer.
+	TokenURL string `yaml:"token_url" check:"url"`
+	// The API's identifier at the authorization server.
+	Audience string `yaml:"audience"`
+	// The client's id at the authorization server.
+	ClientID string `yaml:"client_id"`
+	// Reference to the client's secret; without one: the systemd credential tsupload-client-secret, then TSUPLOAD_CLIENT_SECRET, then the keyring.
+	ClientSecret SecretRef `yaml:"client_secret"`
+	// How the secret is presented: basic (header) or post (form).
+	AuthStyle string `yaml:"auth_style" enum:"basic,post"`
+	// Scopes to ask for, by default what api.supports needs: batch:upload, and read:timesheets for read_back.
+	Scopes []string `yaml:"scopes" check:"scope"`
+	// Resource indicators (RFC 8707), for servers that do not know audience.
+	Resource []string `yaml:"resource"`
+	// Further form parameters of the token request.
+	Params map[string]string `yaml:"params"`
+	// Whose identity uploads carry: machine (client credentials) or person (auth login).
+	As string `yaml:"as" enum:"machine,person"`
+	// Scopes that the token must carry, where the granted names differ from those asked for.
+	ExpectedScopes []string `yaml:"expected_scopes" check:"scope"`
+	// Check the token's scopes before the first upload.
+	CheckScope bool `yaml:"check_scope"`
+	// PEM file with the certificate authorities to trust for the authorization server.
+	CAFile string `yaml:"ca_file" check:"path"`
+}
+
+// State is the section `state`.
+type State struct {
+	// Directory of ledger and tokens. By default $STATE_DIRECTORY, else /var/lib/tsupload for root, else the XDG state directory.
+	Dir string `yaml:"dir" check:"path"`
+}
+
+// Log is the section `log`.
+type Log struct {
+	// Least level that is logged.
+	Level string `yaml:"level" enum:"debug,info,warn,error"`
+	// Form of the log lines.
+	Format string `yaml:"format" enum:"text,json"`
+}
+
+// Rules is the section `rules`, and `rules` of a source.
+type Rules struct {
+	// Entries longer than this are rejected.
+	MaxHoursPerEntry float64 `yaml:"max_hours_per_entry" min:"0.25" max:"168"`
+	// A person's day with more hours than this is held.
+	MaxHoursPerDay float64 `yaml:"max_hours_per_day" min:"0.25" max:"168"`
+	// What happens to entries after today: reject, or allow.
+	Future string `yaml:"future" enum:"reject,allow"`
+	// What happens when entries of one person overlap. Only warn is supported so far.
+	Overlap string `yaml:"overlap" enum:"warn"`
+	// What happens to a project that the source's projects do not name: hold, or send as it is.
+	UnknownProject string `yaml:"unknown_project" enum:"hold,send"`
+}
+
+// Source is an element of `sources`.
+type Source struct {
+	// Name in reports, logs and --source: letters, digits, dot, dash and underscore.
+	Name string `yaml:"name" required:"true" check:"name"`
+	// Identity of the source, by default its name. It enters the key of each entry: never change it, or everything counts as new.
+	ID string `yaml:"id" check:"name"`
+	// Zone of the source's dates and times: an IANA name such as Europe/Berlin, or UTC.
+	Timezone string `yaml:"timezone" required:"true" check:"zone"`
+	// When the daemon reads the source: five cron fields, @daily and the like, or @every 1h. In the source's zone.
+	Schedule string `yaml:"schedule"`
+	// How columns are recognized. Only auto is supported so far; else give columns.
+	Preset string `yaml:"preset" enum:"auto"`
+	// Names of the export's columns, in place of the preset.
+	Columns Columns `yaml:"columns"`
+	// The one person whose hours these are, for exports without a person's column.
+	User string `yaml:"user"`
+	// The user type of all entries, for exports without such a column.
+	UserType string `yaml:"user_type"`
+	// Values for cells that are empty.
+	Defaults Defaults `yaml:"defaults"`
+	// Format of dates, of the tokens YYYY, YY, MM, M, DD and D, such as DD.MM.YYYY; empty: YYYY-MM-DD, or decided from the whole file.
+	DateFormat string `yaml:"date_format"`
+	// Clock of times of day, 24h or 12h; empty: either.
+	TimeFormat string `yaml:"time_format" enum:",24h,12h"`
+	// Format of the duration column: h:mm, decimal, minutes or seconds; empty: h:mm or decimal hours.
+	DurationFormat string `yaml:"duration_format" enum:",h:mm,decimal,minutes,seconds"`
+	// Decimal sign of hours, "." or ","; empty: decided from the whole file.
+	Decimal string `yaml:"decimal" enum:"|.|,"`
+	// Files to read. Or http.
+	CSV *CSV `yaml:"csv"`
+	// Export to fetch. Or csv.
+	HTTP *HTTP `yaml:"http"`
+	// Person as in the export -> user id.
+	People map[string]string `yaml:"people"`
+	// Project as in the export -> project.
+	Projects map[string]string `yaml:"projects"`
+	// Rules of this source; those not given are as in the top level's rules.
+	Rules Rules `yaml:"rules"`
+	// Rounding of durations. Only none is supported so far.
+	Rounding string `yaml:"rounding" enum:"none"`
+	// What happens to entries over midnight. Only keep is supported so far.
+	Midnight string `yaml:"midnight" enum:"keep"`
+	// What happens when an entry that was sent has changed. Only hold is supported so far.
+	OnChange string `yaml:"on_change" enum:"hold"`
+	// What happens when an entry that was sent is gone. Only report is supported so far.
+	OnMissing string `yaml:"on_missing" enum:"report"`
+}
+
+// Columns is the section `columns` of a source; each value is the header of a
+// column.
+type Columns struct {
+	// Column of the person.
+	User string `yaml:"user"`
+	// Column of the user type.
+	UserType string `yaml:"user_type"`
+	// Column of the day.
+	Date string `yaml:"date"`
+	// Column of the start: a time of day, or date and time.
+	Start string `yaml:"start"`
+	// Column of the end: a time of day, or date and time.
+	End string `yaml:"end"`
+	// Column of the day on which the entry ends.
+	EndDate string `yaml:"end_date"`
+	// Column of the duration as h:mm or h:mm:ss.
+	Duration string `yaml:"duration"`
+	// Column of the duration as decimal hours.
+	Hours string `yaml:"hours"`
+	// Column of the project.
+	Project string `yaml:"project"`
+	// Column of the task.
+	Task string `yaml:"task"`
+	// Column of the description.
+	Notes string `yaml:"notes"`
+	// Column of the tracker's own id, only where an id never changes and is never used again.
+	ID string `yaml:"id"`
+}
+
+// Defaults is the section `defaults` of a source.
+type Defaults struct {
+	// Project of entries without one.
+	Project string `yaml:"project"`
+	// Task of entries without one.
+	Task string `yaml:"task"`
+	// User type of entries without one.
+	UserType string `yaml:"user_type"`
+}
+
+// CSV is the section `csv` of a source.
+type CSV struct {
+	// File or glob to read; relative to the directory of the configuration file.
+	Path string `yaml:"path" required:"true" check:"glob"`
+	// Character between cells: comma, semicolon, bar or tab (also written as the word tab), or auto.
+	Delimiter string `yaml:"delimiter" enum:"auto ; | , tab \t"`
+	// Encoding of the file.
+	Encoding string `yaml:"encoding" enum:"auto,utf-8,utf-16le,utf-16be,windows-1252"`
+	// A file is read when it has been quiet for this long.
+	SettleFile time.Duration `yaml:"settle_file" min:"0s" max:"24h"`
+}
+
+// HTTP is the section `http` of a source.
+type HTTP struct {
+	// URL of the export. https, except on loopback.
+	URL string `yaml:"url" required:"true" check:"url"`
+	// Headers of the request. A value is text or a secret reference.
+	Headers map[string]Value `yaml:"headers"`
+	// Query parameters; "{{since}}" and "{{until}}" stand for the dates of the window.
+	Query map[string]string `yaml:"query"`
+	// Credentials for the export, one of header, basic, bearer.
+	Auth HTTPAuth `yaml:"auth"`
+	// Format of the body.
+	Format string `yaml:"format" enum:"auto,csv,json"`
+	// Path of the list of rows in a JSON body, such as data.entries; empty: the body is the list.
+	Records string `yaml:"records"`
+	// Where the next page's URL is: link (the Link header), or a path in the JSON body; empty: one page.
+	Next string `yaml:"next"`
+	// Beginning of the window, counted back from today.
+	Since time.Duration `yaml:"since" min:"0s" max:"87840h"`
+	// End of the window, counted back from today.
+	Until time.Duration `yaml:"until" min:"0s" max:"87840h"`
+	// Longest wait for one page.
+	Timeout time.Duration `yaml:"timeout" min:"1s" max:"1h"`
+	// Largest export in bytes, over all pages and after decompression.
+	MaxBytes int64 `yaml:"max_bytes" min:"1" max:"17179869184"`
+	// Most pages of one export.
+	MaxPages int `yaml:"max_pages" min:"1" max:"100000"`
+}
+
+// HTTPAuth is the section `http.auth` of a source.
+type HTTPAuth struct {
+	// A header with a secret value.
+	Header *HeaderAuth `yaml:"header"`
+	// User name and password.
+	Basic *BasicAuth `yaml:"basic"`
+	// Reference to a bearer token.
+	Bearer SecretRef `yaml:"bearer"`
+}
+
+// HeaderAuth is the section `http.auth.header` of a source.
+type HeaderAuth struct {
+	// Name of the header.
+	Name string `yaml:"name" required:"true" check:"header"`
+	// Reference to its value.
+	Value SecretRef `yaml:"value" required:"true"`
+}
+
+// BasicAuth is the section `http.auth.basic` of a source.
+type BasicAuth struct {
+	// User name.
+	Username string `yaml:"username" required:"true"`
+	// Reference to the password.
+	Password SecretRef `yaml:"password" required:"true"`
+}
+
+// Value is text, or a reference to a secret: exactly one of both.
+type Value struct {
+	Text   string
+	Secret SecretRef
+}
+
+// SecretRef says where a secret is; the secret itself never sits in the
+// configuration. Exactly one field is set; all are empty where no reference is
+// given. See Resolver for how each is read.
+type SecretRef struct {
+	// Path of a file that only its owner can write and not everybody can read; relative to the directory of the configuration file.
+	File string `yaml:"file" check:"path"`
+	// Name of an environment variable.
+	Env string `yaml:"env"`
+	// Name of an item in the keyring.
+	Keyring string `yaml:"keyring"`
+	// Name of a systemd credential.
+	Credential string `yaml:"credential"`
+	// Program and arguments, run without a shell; its standard output is the secret.
+	Command []string `yaml:"command"`
+}
+
+// Default is the configuration before anything is read. What depends on other
+// keys (api.id, api.batch_size, auth.scopes, state.dir, a source's id and
+// rules) is filled in by Load.
+func Default() *Config {
+	return &Config{
+		API: API{
+			Concurrency:         4,
+			Timeout:             30 * time.Second,
+			MaxRetryAfter:       15 * time.Minute,
+			OnAmbiguous:         "hold",
+			IdempotencyKeyStyle: "quoted",
+			Server:              Server{Settle: 5 * time.Minute, ReadGap: 10 * time.Second, KeyTTL: 20 * time.Hour},
+		},
+		Run:  Run{Deadline: 30 * time.Minute, Drain: 30 * time.Second, MaxRejectRatio: 0.2},
+		Auth: Auth{AuthStyle: "basic", As: "machine", CheckScope: true},
+		Log:  Log{Level: "info", Format: "text"},
+		Rules: Rules{
+			MaxHoursPerEntry: 24, MaxHoursPerDay: 24,
+			Future: "reject", Overlap: "warn", UnknownProject: "hold",
+		},
+	}
+}
+
+func (s *Source) setDefaults(c *Config) {
+	s.Preset, s.Rules = "auto", c.Rules
+	s.Rounding, s.Midnight, s.OnChange, s.OnMissing = "none", "keep", "hold", "report"
+}
+
+func (c *CSV) setDefaults(*Config) {
+	c.Delimiter, c.Encoding, c.SettleFile = "auto", "auto", time.Minute
+}
+
+func (h *HTTP) setDefaults(*Config) {
+	h.Format, h.Since, h.Timeout = "auto", 35*24*time.Hour, time.Minute
+	h.MaxBytes, h.MaxPages = 1<<30, 1000
+}
+
+// Supports tells whether api.supports names the capability.
+func (c *Config) Supports(capability string) bool {
+	return slices.Contains(c.API.Supports, capability)
+}

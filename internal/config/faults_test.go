@@ -1,0 +1,91 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// All faults of the file, in one go.
+func TestFaults(t *testing.T) {
+	t.Parallel()
+	data, err := os.ReadFile("testdata/faults.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := ""
+	_, err = load(t, string(data), func(o *LoadOptions) {
+		dir = o.WorkDir
+		env("TSUPLOAD_API_SERVER_READ_GAP=never", "TSUPLOAD_RULES_MAX_HOURS_PER_ENTRY=x")(o)
+		o.Flags = map[string]string{"no.such": "x"}
+	})
+	for _, f := range faults(t, err) {
+		if f.Hint == "" && f.Flag == "" {
+			t.Errorf("no hint: %v", f)
+		}
+	}
+	golden(t, "faults.golden", strings.ReplaceAll(err.Error(), dir+string(filepath.Separator), "")+"\n")
+}
+
+func TestSingleFaults(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct{ yaml, want string }{
+		{"api: [1\nb: 2", ":2:2: did not find expected ',' or ']'"},
+		{"api:\n\turl: x", ":2:1: found character that cannot start any token"},
+		{"a: 1\n---\nb: 2", "the file holds a second document"},
+		{"- a", ":1:1: the file holds a list instead of keys"},
+		{"text", ":1:1: the file holds text instead of keys"},
+		{"api: {concurency: 4}", ":1:7: api.concurency: unknown key\n    hint: did you mean concurrency?"},
+		{"batch_size: 4", "hint: did you mean api.batch_size?"},
+		{"api: {batch_size: 4}", ":1:19: api.batch_size: is more than 1 for an API without batches"},
+		{"api: {batch_size: 0x10}", "is not a whole number"},
+		{"api: {supports: batch}", "api.supports: is text instead of a list"},
+		{"api: {url: 'https://x/?a=b'}", "has a query"},
+		{"api: {url: 'http://localhost.example.com'}", "is not https"},
+		{"auth: {client_secret: {}}", "names no place"},
+		{"auth: {client_secret: {file: a, env: B}}", "names several places: file, env"},
+		{"auth: {client_secret: {fil: a}}", "did you mean file?"},
+		{"auth: {client_secret: {credential: a/b}}", "is not the name of a credential"},
+		{"run: {deadline: 10s}", "leaves no time for one request"},
+		{"sources: [{}]", "sources[0].name: is missing"},
+		{"sources: [{name: a, timezone: '', csv: {path: x}}]", "names no zone"},
+		{"sources: [{name: a, timezone: UTC}]", "has nothing to read"},
+		{"sources: [{name: a, timezone: UTC, csv: {path: x}, http: {url: https://x}}]", "excludes csv"},
+		{"sources: [{name: a, timezone: posix/UTC, csv: {path: x}}]", "is not the name of a zone"},
+		{"sources: [{name: a, timezone: UTC, csv: {path: x}}, {name: b, id: a, timezone: UTC, csv: {path: y}}]", "is the id of sources[0] too"},
+		{"sources: [{name: a, timezone: UTC, csv: {path: x}, <<: {user: x}}]", "merging mappings is not supported"},
+	} {
+		_, err := load(t, row.yaml, nil)
+		if f := faults(t, err); len(f) == 0 || !strings.Contains(err.Error(), row.want) {
+			t.Errorf("%s\ngot %v\nwant %s", row.yaml, err, row.want)
+		}
+	}
+	for _, yaml := range []string{
+		"api: {url: 'http://127.0.0.1:8080'}",
+		"api: {url: 'http://[::1]:8080/base/'}",
+		"api: {url: 'http://localhost:8080'}",
+		"sources: [{name: a, timezone: America/Argentina/Buenos_Aires, csv: {path: x, delimiter: \"\\t\"}}]",
+	} {
+		if _, err := load(t, yaml, nil); err != nil {
+			t.Errorf("%s: %v", yaml, err)
+		}
+	}
+}
+
+// An alias is followed; aliases of aliases do not blow up.
+func TestAliases(t *testing.T) {
+	t.Parallel()
+	c := mustLoad(t, "api: {id: &n ada}\nsources: [{name: *n, timezone: UTC, csv: {path: x}}]", nil)
+	if c.Sources[0].Name != "ada" {
+		t.Errorf("got %q", c.Sources[0].Name)
+	}
+	bomb := "sources:\n- &s {name: x, timezone: UTC, http: {url: https://x, headers: {A: {command: [" + strings.Repeat("x, ", 999) + "x]}}}}\n" +
+		strings.Repeat("- *s\n", 999)
+	if _, err := load(t, bomb, nil); err == nil || !strings.Contains(err.Error(), "too large") {
+		t.Error("got no fault for aliases of a large value")
+	}
+	if _, err := load(t, "api: &a\n  server: *a\n", nil); err == nil {
+		t.Error("a mapping inside itself: got no error")
+	}
+}

@@ -1,0 +1,294 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// entryFields are the values of an entry that api.fields may send.
+var entryFields = []string{
+	"user_id", "user_type", "date", "project", "hours", "external_id",
+	"id", "start", "end", "seconds", "task", "notes", "day",
+}
+
+// near is the place of key, or of the closest section around it.
+func (l *loader) near(key string) Origin {
+	for {
+		if o, ok := l.cfg.origins[key]; ok {
+			return o
+		}
+		i := strings.LastIndexAny(key, ".[")
+		if i < 0 {
+			return Origin{File: l.cfg.File}
+		}
+		key = key[:i]
+	}
+}
+
+// complain reports a fault at key, unless the key has one already.
+func (l *loader) complain(key, message, hint string) {
+	l.fault(l.near(key), key, message, hint)
+}
+
+// validate checks what no single value shows. Each value by itself was checked
+// when it was set.
+func (l *loader) validate() {
+	leaves(reflect.ValueOf(l.cfg).Elem(), "", "", func(lf leaf) {
+		if lf.tag.Get("required") == "true" && lf.v.IsZero() && !l.badBelow(lf.key) && !l.badAbove(lf.key) {
+			hint := "give it"
+			switch {
+			case lf.v.Type() == typeSecretRef:
+				hint = secretHint
+			case lf.tag.Get("check") == "zone":
+				hint = "write an IANA name such as Europe/Berlin, or UTC: dates mean nothing without their zone"
+			}
+			l.complain(lf.key, "is missing", hint)
+		}
+		switch x := lf.v.Interface().(type) {
+		case SecretRef:
+			l.reference(lf.key, x)
+		case Value:
+			l.reference(lf.key, x.Secret)
+		}
+	})
+	l.validateAPI()
+	l.validateAuth()
+	for i := range l.cfg.Sources {
+		l.validateSource(i)
+	}
+}
+
+func (l *loader) validateAPI() {
+	c := l.cfg
+	if c.API.BatchSize > 1 && !c.Supports("batch") {
+		l.complain("api.batch_size", "is more than 1 for an API without batches", "add batch to api.supports if the API has it, or remove the key")
+	}
+	l.repeated("api.supports", c.API.Supports)
+	if least := c.API.Timeout + 2*time.Second; c.Run.Deadline < least {
+		l.complain("run.deadline", "leaves no time for one request", "at least api.timeout + 2s, which is "+FormatDuration(least))
+	}
+	for _, name := range sortedKeys(c.API.Fields) {
+		key, value := join("api.fields", name), c.API.Fields[name]
+		switch {
+		case name == "":
+			l.complain(key, "the name on the wire is empty", "write name: field")
+		case value != "-" && !strings.HasPrefix(value, "=") && !slices.Contains(entryFields, value):
+			hint := "one of " + strings.Join(entryFields, ", ") + `, "-" to drop it, or "=text" for a constant`
+			if s := nearest(value, entryFields); s != "" {
+				hint = "did you mean " + s + "? " + hint
+			}
+			l.complain(key, quote(value)+" is no field of an entry", hint)
+		}
+	}
+	l.headers("api.headers", c.API.Headers, "Authorization", "Content-Type", "Content-Length", "Host", "Idempotency-Key", "X-Idempotency-Key", "Transfer-Encoding", "Connection")
+}
+
+// headers checks headers that are added to requests; reserved ones are ours to
+// set.
+func (l *loader) headers(key string, headers map[string]Value, reserved ...string) {
+	seen := map[string]string{}
+	for _, name := range sortedKeys(headers) {
+		k, v := join(key, name), headers[name]
+		lower := strings.ToLower(name)
+		switch {
+		case !httpToken.MatchString(name):
+			l.complain(k, "is not the name of a header", "letters, digits and dashes, without a colon")
+		case slices.ContainsFunc(reserved, func(r string) bool { return strings.EqualFold(r, name) }):
+			l.complain(k, "is set by tsupload itself", "remove it")
+		case seen[lower] != "":
+			l.complain(k, "is the same header as "+seen[lower], "remove one of both")
+		case v.Secret.IsZero() && v.Text != "" && secretName(name):
+			l.complain(k, "carries a secret as text", secretHint)
+		}
+		seen[lower] = name
+	}
+}
+
+func (l *loader) validateAuth() {
+	a := l.cfg.Auth
+	if a.Issuer != "" && a.TokenURL != "" {
+		l.complain("auth.token_url", "excludes auth.issuer", "the issuer's endpoints are discovered: remove one of both")
+	}
+	if given := a.ClientSecret.given(); len(given) > 1 {
+		l.complain("auth.client_secret", "names several places: "+strings.Join(given, ", "), "exactly one of file, env, keyring, credential, command")
+	}
+	for _, name := range sortedKeys(a.Params) {
+		key := join("auth.params", name)
+		switch {
+		case slices.Contains([]string{"grant_type", "scope", "client_id", "audience", "resource"}, name):
+			l.complain(key, "is set by tsupload itself", "use the key of auth for it (scopes, client_id, audience, resource)")
+		case secretName(name):
+			l.complain(key, "carries a secret as text", "auth.client_secret takes a secret reference")
+		}
+	}
+	for i, r := range a.Resource {
+		if r == "" || strings.Contains(r, "#") {
+			l.complain("auth.resource["+strconv.Itoa(i)+"]", "is not a resource", "an absolute URI without a fragment (RFC 8707)")
+		}
+	}
+	l.repeated("auth.scopes", a.Scopes)
+	l.repeated("auth.expected_scopes", a.ExpectedScopes)
+}
+
+func (l *loader) repeated(key string, list []string) {
+	for i, s := range list {
+		if s != "" && slices.Index(list, s) < i {
+			l.complain(key+"["+strconv.Itoa(i)+"]", quote(s)+" appears twice", "remove one of both")
+		}
+	}
+}
+
+// reference checks what a secret reference names.
+func (l *loader) reference(key string, r SecretRef) {
+	if r.Credential != "" && !credentialName(r.Credential) {
+		l.complain(key+".credential", "is not the name of a credential", "a name without / or \\, as in LoadCredential=NAME:PATH")
+	}
+	if strings.ContainsAny(r.Env, "= ") {
+		l.complain(key+".env", "is not the name of an environment variable", "write the variable's name, not its value")
+	}
+	if len(r.Command) > 0 && r.Command[0] == "" {
+		l.complain(key+".command", "names no program", "write [PROGRAM, ARGUMENT, ...]")
+	}
+}
+
+func (l *loader) validateSource(i int) {
+	s, key := &l.cfg.Sources[i], "sources["+strconv.Itoa(i)+"]"
+	for j := range i {
+		other := &l.cfg.Sources[j]
+		switch {
+		case s.Name != "" && s.Name == other.Name:
+			l.complain(key+".name", quote(s.Name)+" is the name of sources["+strconv.Itoa(j)+"] too", "names are how sources are told apart")
+		case s.ID != "" && s.ID == other.ID:
+			l.complain(key+".id", quote(s.ID)+" is the id of sources["+strconv.Itoa(j)+"] too", "equal rows of both would count as one")
+		}
+	}
+	switch {
+	case l.badBelow(key + ".csv"), l.badBelow(key + ".http"):
+	case l.bad[key]:
+	case s.CSV == nil && s.HTTP == nil:
+		l.complain(key, "has nothing to read", "give csv: {path: ...} or http: {url: ...}")
+	case s.CSV != nil && s.HTTP != nil:
+		l.complain(key+".http", "excludes csv", "make two sources of it")
+	}
+	if s.Schedule != "" && l.opts.ValidateSchedule != nil {
+		zone := s.Timezone
+		if zone == "" || l.bad[key+".timezone"] {
+			zone = "UTC" // the zone has its own fault; the expression may have another
+		}
+		if err := l.opts.ValidateSchedule(s.Schedule, zone); err != nil {
+			hint := `five fields (minute, hour, day, month, weekday) such as "0 6 * * *", or @daily, or @every 1h`
+			var h interface{ Hint() string }
+			if errors.As(err, &h) && h.Hint() != "" {
+				hint = h.Hint()
+			}
+			l.complain(key+".schedule", err.Error(), hint)
+		}
+	}
+	if s.DateFormat != "" && l.opts.ValidateDateFormat != nil {
+		if err := l.opts.ValidateDateFormat(s.DateFormat); err != nil {
+			l.complain(key+".date_format", err.Error(), "use YYYY, YY, MM, M, DD, D and separators, such as DD.MM.YYYY")
+		}
+	}
+	l.columns(s, key)
+	if s.HTTP != nil {
+		l.export(s.HTTP, key+".http")
+	}
+	for _, m := range []struct {
+		key   string
+		table map[string]string
+	}{{"people", s.People}, {"projects", s.Projects}} {
+		for _, name := range sortedKeys(m.table) {
+			if m.table[name] == "" {
+				l.complain(join(key+"."+m.key, name), "has no value", "give the name on the API's side")
+			}
+		}
+	}
+}
+
+func (l *loader) columns(s *Source, key string) {
+	c := s.Columns
+	if c == (Columns{}) || l.badBelow(key+".columns") {
+		return
+	}
+	if o := l.cfg.origins[key+".preset"]; o != (Origin{}) {
+		l.complain(key+".columns", "excludes preset", "remove one of both")
+	}
+	if c.User == "" && s.User == "" {
+		l.complain(key+".columns", "names no person", "add user: COLUMN here, or user: ID to the source")
+	}
+	if c.Date == "" && c.Start == "" {
+		l.complain(key+".columns.date", "is missing", "name the column of the day, or a start with its date")
+	}
+	if c.Duration == "" && c.Hours == "" && (c.Start == "" || c.End == "") {
+		l.complain(key+".columns.duration", "is missing", "name duration, hours, or start and end")
+	}
+	if c.User != "" && s.User != "" {
+		l.complain(key+".user", "excludes columns.user", "remove one of both")
+	}
+	if c.UserType != "" && s.UserType != "" {
+		l.complain(key+".user_type", "excludes columns.user_type", "for cells that are empty, use defaults: {user_type: ...}")
+	}
+	if s.UserType != "" && s.Defaults.UserType != "" {
+		l.complain(key+".defaults.user_type", "excludes user_type", "remove one of both")
+	}
+}
+
+func (l *loader) export(h *HTTP, key string) {
+	l.headers(key+".headers", h.Headers, "Host", "Content-Length", "Transfer-Encoding", "Connection")
+	for _, name := range sortedKeys(h.Query) {
+		if secretName(name) {
+			l.complain(join(key+".query", name), "carries a secret in the URL", "use http.auth with a secret reference; URLs end up in logs")
+		}
+	}
+	if h.Until > h.Since {
+		l.complain(key+".until", "is before since", fmt.Sprintf("at most %s, as since", FormatDuration(h.Since)))
+	}
+	var given []string
+	if h.Auth.Header != nil {
+		given = append(given, "header")
+	}
+	if h.Auth.Basic != nil {
+		given = append(given, "basic")
+	}
+	if !h.Auth.Bearer.IsZero() {
+		given = append(given, "bearer")
+	}
+	if len(given) > 1 {
+		l.complain(key+".auth", "gives several: "+strings.Join(given, ", "), "exactly one of header, basic, bearer")
+	}
+	if h.Format == "csv" && h.Records != "" {
+		l.complain(key+".records", "has no meaning for csv", "remove it, or set format: json")
+	}
+}
+
+// ForUpload reports what an upload needs and the configuration lacks.
+func (c *Config) ForUpload() error {
+	l := &loader{cfg: c, bad: map[string]bool{}}
+	if c.API.URL == "" {
+		l.complain("api.url", "is missing", "the base URL of the Timesheets API; --dry-run and --sandbox do without")
+	}
+	if c.Auth.Issuer == "" && c.Auth.TokenURL == "" {
+		l.complain("auth.issuer", "is missing", "the issuer of the authorization server, or auth.token_url")
+	}
+	if c.Auth.ClientID == "" {
+		l.complain("auth.client_id", "is missing", "the client's id at the authorization server")
+	}
+	if len(l.faults) > 0 {
+		return &Error{Faults: sorted(l.faults)}
+	}
+	return nil
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
