@@ -40,11 +40,13 @@ type API struct {
 	// Entries in one request: 1, or 500 where batch is supported.
 	BatchSize int `yaml:"batch_size" min:"1" max:"10000"`
 	// Requests under way at once. Two requests for one person and day never are.
-	Concurrency int `yaml:"concurrency" min:"1" max:"64"`
+	Concurrency int `yaml:"concurrency" min:"1" max:"512"`
 	// Requests per second, 0 for no limit.
 	RateLimit float64 `yaml:"rate_limit" min:"0" max:"10000"`
 	// Longest wait for one request, from dialling to the last byte of the answer.
-	Timeout time.Duration `yaml:"timeout" min:"1s" max:"10m"`
+	Timeout time.Duration `yaml:"timeout" min:"100ms" max:"10m"`
+	// Base of the pauses between attempts; they grow and are spread by chance.
+	RetryWait time.Duration `yaml:"retry_wait" min:"1ms" max:"1m"`
 	// Longest Retry-After that is waited for; a longer one defers the entries to the next run.
 	MaxRetryAfter time.Duration `yaml:"max_retry_after" min:"0s" max:"24h"`
 	// What happens to entries whose answer was lost, where the API can neither be asked nor recognize a repetition: hold (a person decides) or resend (may upload twice).
@@ -185,8 +187,8 @@ type Source struct {
 	Rounding string `yaml:"rounding" enum:"none"`
 	// What happens to entries over midnight. Only keep is supported so far.
 	Midnight string `yaml:"midnight" enum:"keep"`
-	// What happens when an entry that was sent has changed. Only hold is supported so far.
-	OnChange string `yaml:"on_change" enum:"hold"`
+	// What happens when an entry that was sent has changed: hold (a person decides), or update where the API supports it. Only entries with an id of the tracker's can be updated.
+	OnChange string `yaml:"on_change" enum:"hold,update"`
 	// What happens when an entry that was sent is gone. Only report is supported so far.
 	OnMissing string `yaml:"on_missing" enum:"report"`
 }
@@ -326,6 +328,7 @@ func Default() *Config {
 		API: API{
 			Concurrency:         4,
 			Timeout:             30 * time.Second,
+			RetryWait:           time.Second,
 			MaxRetryAfter:       15 * time.Minute,
 			OnAmbiguous:         "hold",
 			IdempotencyKeyStyle: "quoted",

@@ -1,0 +1,151 @@
+package source
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/exampleco/tsupload/internal/timesheet"
+)
+
+// stated is a duration that the row itself states, with how far it may be from
+// the truth.
+type stated struct {
+	set     bool
+	sec     timesheet.Seconds
+	below   timesheet.Seconds // the truth may be this much less
+	above   timesheet.Seconds // or this much more
+	clock   bool              // h:mm(:ss)
+	text    string
+	ofField field
+}
+
+// durationField is the column that a complaint about the length points at.
+func (c *converter) durationField() field {
+	for _, f := range []field{fieldDuration, fieldHours} {
+		if c.t.has(f) {
+			return f
+		}
+	}
+	return fieldEnd
+}
+
+// duration settles how long the row is: start and end beat h:mm, which beats
+// decimal hours; what disagrees by more than its writing explains is refused.
+func (c *converter) duration(rec *record, start, end *moment) (timesheet.Seconds, timesheet.Reason, *fault) {
+	var ways [2]stated
+	for i, w := range []struct {
+		text   string
+		f      field
+		format string
+	}{{rec.Duration, fieldDuration, c.cfg.DurationFormat}, {rec.Hours, fieldHours, ""}} {
+		if w.text == "" {
+			continue
+		}
+		if f := c.stated(&ways[i], clean(w.text), w.f, w.format); f != nil {
+			return 0, "", f
+		}
+	}
+	best := &ways[0]
+	if !best.set || !best.clock && ways[1].clock {
+		best = &ways[1]
+		if !best.set {
+			best = &ways[0]
+		}
+	}
+	timed := c.t.has(fieldStart) && c.t.has(fieldEnd)
+	switch {
+	case timed && start.set && end.set:
+		sec := c.span(start, end, best)
+		for i := range ways {
+			if w := &ways[i]; w.set && (sec < w.sec-w.below || sec > w.sec+w.above) {
+				return sec, "", &fault{
+					timesheet.ReasonDisagree, w.ofField,
+					fmt.Sprintf("start and end are %s apart, but the row says %s", sec.Clock(), quote(w.text)),
+					"mend whichever is wrong",
+				}
+			}
+		}
+		if sec == 0 {
+			return 0, timesheet.ReasonZero, nil
+		}
+		return sec, "", nil
+	case timed && start.set && (!best.set || best.sec == 0):
+		return 0, timesheet.ReasonRunning, nil
+	case timed && end.set && !start.set:
+		return 0, "", &fault{timesheet.ReasonMissing, fieldStart, "there is an end but no start", "fill in the start"}
+	case !best.set:
+		f := c.durationField()
+		return 0, "", &fault{timesheet.ReasonMissing, f, "the row does not say how long it was", "fill in the hours, or take the row out"}
+	}
+	if other := &ways[1]; best == &ways[0] && other.set {
+		if best.sec-best.below > other.sec+other.above || best.sec+best.above < other.sec-other.below {
+			return best.sec, "", &fault{
+				timesheet.ReasonDisagree, fieldHours,
+				fmt.Sprintf("the row says both %s and %s", quote(best.text), quote(other.text)), "mend whichever is wrong",
+			}
+		}
+	}
+	if best.sec == 0 {
+		return 0, timesheet.ReasonZero, nil
+	}
+	return best.sec, "", nil
+}
+
+// span is the time between start and end: on the wall, so that a change of the
+// clocks does not add or take an hour; by the offsets, where both have one.
+func (c *converter) span(start, end *moment, said *stated) timesheet.Seconds {
+	if start.hasOffset && end.hasOffset && start.hasDay && end.hasDay {
+		return timesheet.Seconds(end.unix() - start.unix())
+	}
+	if end.hasDay {
+		return timesheet.Seconds(end.day-start.day)*86400 + end.clock - start.clock
+	}
+	end.day = start.day
+	sec := end.clock - start.clock
+	// Without a day of its own, an end before the start is on the next one; so is
+	// an equal one of a row that states a whole day.
+	if sec < 0 || sec == 0 && said.set && said.sec == 86400 {
+		end.day++
+		sec += 86400
+	}
+	return sec
+}
+
+// stated reads one duration.
+func (c *converter) stated(w *stated, text string, f field, format string) *fault {
+	if text == "" {
+		return nil
+	}
+	var err error
+	*w = stated{set: true, text: text, ofField: f, below: 1, above: 1}
+	switch {
+	case format == "minutes" || format == "seconds":
+		var n int64
+		n, err = timesheet.ParseCount(text)
+		if w.sec = timesheet.Seconds(n); format == "minutes" {
+			w.sec, w.below, w.above = w.sec*60, 59, 59
+		}
+		w.clock = true
+	case format == "h:mm" || format == "" && strings.Contains(text, ":"):
+		var whole bool
+		if w.sec, whole, err = timesheet.ParseClock(text); !whole {
+			// Cut to the minute by some trackers, never rounded up.
+			w.above = 59
+		}
+		w.clock = true
+	default:
+		var decimals int
+		w.sec, decimals, err = timesheet.ParseHours(text, c.form.decimal)
+		// Half a unit of the second decimal is 18 s, of the third 1.8 s.
+		switch {
+		case decimals <= 2:
+			w.below, w.above = 18, 18
+		case decimals == 3:
+			w.below, w.above = 2, 2
+		}
+	}
+	if err != nil {
+		return &fault{timesheet.ReasonBadDuration, f, quote(text) + " " + err.Error(), "mend the value, or set duration_format or decimal"}
+	}
+	return nil
+}

@@ -1,0 +1,84 @@
+package source
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Error is a source that could not be read, or a file that was refused whole.
+type Error struct {
+	Source string
+	File   string // may be empty
+	Line   int    // may be 0
+	// Message says what is wrong, HintText what to do about it.
+	Message  string
+	HintText string
+	// Refused says that the source refused our credentials.
+	Refused bool
+	Err     error // the cause, where there is one
+}
+
+// Error gives place and message.
+func (e *Error) Error() string {
+	var b strings.Builder
+	b.WriteString("source " + e.Source + ": ")
+	if e.File != "" {
+		b.WriteString(e.File)
+		if e.Line > 0 {
+			b.WriteString(":" + strconv.Itoa(e.Line))
+		}
+		b.WriteString(": ")
+	}
+	b.WriteString(e.Message)
+	if e.Err != nil {
+		b.WriteString(": " + e.Err.Error())
+	}
+	return b.String()
+}
+
+// Unwrap gives the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Hint says what to do.
+func (e *Error) Hint() string { return e.HintText }
+
+func (s *Source) fault(message, hint string) *Error {
+	return &Error{Source: s.cfg.Name, Message: message, HintText: hint}
+}
+
+// place fills in source and file of an *Error made deeper down, and turns any
+// other error into one.
+func (s *Source) place(file string, err error) error {
+	if err == nil {
+		return nil
+	}
+	var e *Error
+	if errors.As(err, &e) {
+		if e.Source == "" {
+			e.Source = s.cfg.Name
+		}
+		if e.File == "" {
+			e.File = file
+		}
+		return err
+	}
+	return &Error{Source: s.cfg.Name, File: file, Message: "reading", Err: err}
+}
+
+// quote shows a value of an export in a message, cut to a sane length.
+func quote(s string) string {
+	const most = 40
+	if r := []rune(s); len(r) > most {
+		s = string(r[:most]) + "…"
+	}
+	return strconv.Quote(s)
+}
+
+func plural(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}

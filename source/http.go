@@ -1,0 +1,345 @@
+package source
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/go-retryablehttp"
+)
+
+func (s *Source) checkHTTP(h *HTTP) error {
+	fill(&h.Since, 35*24*time.Hour)
+	fill(&h.Times, "date")
+	fill(&h.Timeout, time.Minute)
+	fill(&h.MaxTime, 15*time.Minute)
+	fill(&h.MaxBytes, s.cfg.Limits.File)
+	fill(&h.MaxPages, 1000)
+	if h.Transport == nil {
+		h.Transport = http.DefaultTransport
+	}
+	s.cfg.HTTP = h
+	u, err := url.Parse(s.expand(h.URL, time.Now()))
+	switch {
+	case err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http":
+		return s.fault("http.url is not an absolute URL", "it begins with https://")
+	case u.Scheme == "http" && !loopback(u.Hostname()):
+		return s.fault("http.url: plain http is for this machine only", "use https")
+	case u.User != nil:
+		return s.fault("http.url contains a user name or password", "put them under http.auth, as references")
+	case h.Format != "" && h.Format != "csv" && h.Format != "json":
+		return s.fault("http.format: "+quote(h.Format)+" is not csv or json", "")
+	case h.Times != "date" && h.Times != "rfc3339":
+		return s.fault("http.times: "+quote(h.Times)+" is not date or rfc3339", "")
+	case h.Format == "csv" && h.Next != "" && h.Next != "link":
+		return s.fault("http.next: a CSV export has no body to find the next page in", "use next: link")
+	}
+	return nil
+}
+
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// expand puts the window of the export into {{since}} and {{until}}.
+func (s *Source) expand(text string, now time.Time) string {
+	h := s.cfg.HTTP
+	at := func(back time.Duration) string {
+		t := now.In(s.cfg.Location)
+		if h.Times == "rfc3339" {
+			return t.Add(-back).UTC().Truncate(time.Second).Format(time.RFC3339)
+		}
+		// Whole days go by the calendar, not by the hours of days of clock changes.
+		day := 24 * time.Hour
+		return t.AddDate(0, 0, -int(back/day)).Add(-(back % day)).Format(time.DateOnly)
+	}
+	return strings.NewReplacer("{{since}}", at(h.Since), "{{until}}", at(h.Until)).Replace(text)
+}
+
+// fetch is one fetching of an export.
+type fetch struct {
+	s      *Source
+	h      *HTTP
+	first  *url.URL
+	name   string // the URL without query
+	client *retryablehttp.Client
+	spool  *unit
+	left   int64 // bytes that may still come
+	header []byte
+	json   *jsonSpool
+}
+
+func (r *Reading) openHTTP(ctx context.Context) error {
+	s, h := r.s, r.s.cfg.HTTP
+	ctx, cancel := context.WithTimeoutCause(ctx, h.MaxTime, errMaxTime)
+	defer cancel()
+	u, err := url.Parse(s.expand(h.URL, time.Now()))
+	if err != nil {
+		return s.fault("http.url is not an absolute URL", "")
+	}
+	if len(h.Query) > 0 {
+		q := u.Query()
+		for k, v := range h.Query {
+			q.Set(k, s.expand(v, time.Now()))
+		}
+		u.RawQuery = q.Encode()
+	}
+	f := &fetch{s: s, h: h, first: u, name: shown(u), left: h.MaxBytes}
+	f.client = f.newClient()
+	defer f.client.HTTPClient.CloseIdleConnections()
+	if f.spool, err = newSpool(s.cfg.SpoolDir, f.name); err != nil {
+		return s.place(f.name, err)
+	}
+	r.units = append(r.units, f.spool)
+	seen := map[string]bool{}
+	pages := 0
+	for next := u; next != nil; pages++ {
+		if seen[next.String()] {
+			return s.place(f.name, &Error{Message: fmt.Sprintf("page %d leads back to an earlier page", pages), HintText: "check http.next"})
+		}
+		seen[next.String()] = true
+		if pages == h.MaxPages {
+			return s.place(f.name, &Error{Message: fmt.Sprintf("the export has more than %d pages", pages), HintText: "ask for a shorter time with http.since"})
+		}
+		if next, err = f.page(ctx, next); err != nil {
+			if errors.Is(context.Cause(ctx), errMaxTime) {
+				err = &Error{Message: fmt.Sprintf("the export took longer than %s", h.MaxTime), HintText: "ask for a shorter time with http.since"}
+			}
+			return s.place(f.name, err)
+		}
+	}
+	if f.json != nil {
+		if err := r.finishJSON(f); err != nil {
+			return s.place(f.name, err)
+		}
+	}
+	// Nothing tells that no row slipped from one page to another meanwhile.
+	if pages > 1 {
+		r.partial = true
+		r.note("the export came in %d pages: what is absent from it is not taken for deleted", pages)
+	}
+	return s.place(f.name, r.units[0].seal())
+}
+
+var errMaxTime = errors.New("the export takes too long")
+
+// finishJSON replaces the spool of JSON records by one in CSV.
+func (r *Reading) finishJSON(f *fetch) error {
+	u, err := newSpool(r.s.cfg.SpoolDir, f.name)
+	if err != nil {
+		return err
+	}
+	u.json = true
+	r.units = []*unit{u, f.spool}
+	if err := f.json.csv(f.spool.f, u.f, r.s.layout.example()); err != nil {
+		return err
+	}
+	r.units = r.units[:1]
+	return f.spool.close()
+}
+
+// shown is a URL as it may be shown: queries and user names can be secrets.
+func shown(u *url.URL) string {
+	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String()
+}
+
+func sameOrigin(a, b *url.URL) bool {
+	port := func(u *url.URL) string {
+		return cmp.Or(u.Port(), map[string]string{"https": "443", "http": "80"}[u.Scheme])
+	}
+	return a.Scheme == b.Scheme && strings.EqualFold(a.Hostname(), b.Hostname()) && port(a) == port(b)
+}
+
+// page fetches one page into the spool and returns the next one's URL, or nil.
+func (f *fetch) page(ctx context.Context, u *url.URL) (*url.URL, error) {
+	resp, err := f.get(ctx, u)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	// A body that only the end of the connection ends may have been cut anywhere.
+	if resp.ContentLength < 0 && !resp.Uncompressed && len(resp.TransferEncoding) == 0 && resp.ProtoMajor < 2 {
+		return nil, &Error{Message: "the answer has neither a length nor chunks, so a cut one could not be told", HintText: "the server or a proxy speaks HTTP/1.0; mend it or fetch by other means"}
+	}
+	body := &limited{r: resp.Body, left: &f.left, max: f.h.MaxBytes}
+	head := make([]byte, 512)
+	n, err := io.ReadFull(body, head)
+	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF || err != nil && body.err != nil && body.err != io.EOF {
+		return nil, cut(cmp.Or(body.err, err))
+	}
+	head = head[:n]
+	text := bytes.TrimLeft(bytes.TrimPrefix(head, []byte("\xef\xbb\xbf")), " \t\r\n")
+	media, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	if media == "text/html" || bytes.HasPrefix(text, []byte("<")) {
+		return nil, &Error{Message: "the answer is HTML or XML; this looks like a login page or an error page", HintText: "check http.url and the credentials of the source"}
+	}
+	format := f.h.Format
+	if format == "" {
+		if format = "csv"; strings.HasSuffix(media, "json") || bytes.HasPrefix(text, []byte("{")) || bytes.HasPrefix(text, []byte("[")) {
+			format = "json"
+		}
+	}
+	all := io.MultiReader(bytes.NewReader(head), body)
+	var next string
+	if format == "json" {
+		if f.header != nil {
+			return nil, &Error{Message: "one page is CSV and another JSON"}
+		}
+		if f.json == nil {
+			f.json = newJSONSpool(f.spool.f, f.h.Records, f.h.Next)
+		}
+		if next, err = f.json.page(all); err != nil {
+			if body.err != nil && body.err != io.EOF {
+				err = cut(body.err)
+			}
+			return nil, err
+		}
+		if f.h.Next == "link" {
+			next = linkNext(resp.Header)
+		}
+	} else {
+		if f.json != nil {
+			return nil, &Error{Message: "one page is CSV and another JSON"}
+		}
+		if err := f.csvPage(all); err != nil {
+			return nil, cut(err)
+		}
+		// A short read can hide that the end came too early.
+		if body.err != nil && body.err != io.EOF {
+			return nil, cut(body.err)
+		}
+		if f.h.Next == "link" {
+			next = linkNext(resp.Header)
+		}
+	}
+	if next == "" {
+		return nil, nil
+	}
+	to, err := resp.Request.URL.Parse(next)
+	if err != nil || !sameOrigin(to, f.first) || to.User != nil {
+		return nil, &Error{Message: "the next page is on another server; credentials are not sent there", HintText: "check http.next; only links to the same origin are followed"}
+	}
+	to.Fragment = ""
+	return to, nil
+}
+
+// csvPage appends a page to the spool. The header of later pages is left out;
+// it must be the first page's.
+func (f *fetch) csvPage(r io.Reader) error {
+	buf := make([]byte, 64<<10)
+	n, err := io.ReadFull(r, buf)
+	if err != nil && err != io.ErrUnexpectedEOF && err != io.EOF {
+		return err
+	}
+	buf = buf[:n]
+	if f.header != nil {
+		buf = bytes.TrimPrefix(buf, []byte("\xef\xbb\xbf"))
+	}
+	header, rest, found := bytes.Cut(buf, []byte("\n"))
+	if f.header == nil {
+		f.header = bytes.Clone(bytes.TrimPrefix(header, []byte("\xef\xbb\xbf")))
+		rest = buf
+	} else if len(buf) > 0 && !bytes.Equal(bytes.TrimRight(header, "\r"), bytes.TrimRight(f.header, "\r")) {
+		return &Error{Message: "a later page has another header than the first", HintText: "check that all pages are of one export"}
+	} else {
+		if !found {
+			rest = nil
+		}
+		if _, err := f.newline(); err != nil {
+			return err
+		}
+	}
+	if _, err := f.spool.f.Write(rest); err != nil {
+		return err
+	}
+	_, err = io.Copy(f.spool.f, r)
+	return err
+}
+
+// newline ends the last row of the page before, where it did not itself.
+func (f *fetch) newline() (int, error) {
+	st, _, err := stampOf(f.spool.f)
+	if err != nil {
+		return 0, err
+	}
+	if ended, err := endsWithNewline(f.spool.f, st.size); err != nil || ended {
+		return 0, err
+	}
+	return f.spool.f.WriteString("\n")
+}
+
+func cut(err error) error {
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return &Error{Message: "the answer was cut off", HintText: "run again; nothing of it was used"}
+	}
+	var e *Error
+	var path *os.PathError
+	if errors.As(err, &e) || errors.As(err, &path) {
+		return err
+	}
+	return &Error{Message: "reading the answer", HintText: "run again; nothing of it was used", Err: noURL(err)}
+}
+
+// limited counts what comes, after decompression, against what may.
+type limited struct {
+	r    io.Reader
+	left *int64
+	max  int64
+	err  error
+}
+
+func (l *limited) Read(p []byte) (int, error) {
+	n, err := l.r.Read(p)
+	if *l.left -= int64(n); *l.left < 0 {
+		n, err = 0, &Error{Message: fmt.Sprintf("the export is larger than %d bytes", l.max), HintText: "ask for a shorter time with http.since, or raise http.max_bytes"}
+	}
+	if err != nil {
+		l.err = err
+	}
+	return n, err
+}
+
+// linkNext is the target of the Link header with rel=next (RFC 8288).
+func linkNext(h http.Header) string {
+	for _, value := range h.Values("Link") {
+		for value != "" {
+			_, rest, ok := strings.Cut(value, "<")
+			if !ok {
+				break
+			}
+			target, params, ok := strings.Cut(rest, ">")
+			if !ok {
+				break
+			}
+			value = ""
+			if i := strings.Index(params, ",<"); i >= 0 {
+				params, value = params[:i], params[i:]
+			} else if i := strings.Index(params, ", <"); i >= 0 {
+				params, value = params[:i], params[i:]
+			}
+			for param := range strings.SplitSeq(params, ";") {
+				k, v, _ := strings.Cut(strings.TrimSpace(param), "=")
+				if !strings.EqualFold(k, "rel") {
+					continue
+				}
+				for rel := range strings.FieldsSeq(strings.Trim(v, `"`)) {
+					if strings.EqualFold(rel, "next") {
+						return target
+					}
+				}
+			}
+		}
+	}
+	return ""
+}

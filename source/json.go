@@ -1,0 +1,264 @@
+package source
+
+import (
+	"bufio"
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+)
+
+const (
+	jsonDepth   = 32
+	jsonColumns = 1000
+)
+
+// jsonSpool takes the records of a JSON export, page by page, and makes a CSV
+// of them, so that there is one way of reading rows. Objects within a record
+// become columns with dotted names; lists within it are left out.
+type jsonSpool struct {
+	w       *bufio.Writer
+	records string // path of the array
+	next    string // path of the next page's URL, or "link"
+
+	columns map[string]int
+	names   []string
+	rows    int
+
+	dec   *json.Decoder
+	found bool // the array, on this page
+	link  string
+}
+
+func newJSONSpool(w io.Writer, records, next string) *jsonSpool {
+	return &jsonSpool{w: bufio.NewWriter(w), records: records, next: next, columns: map[string]int{}}
+}
+
+// jsonRow is a line of the spool: why it is refused, and column, value pairs.
+type jsonRow struct {
+	Refused string `json:"r,omitempty"`
+	Columns []int  `json:"c"`
+	Values  []string
+}
+
+// page reads one page whole and returns the next one's URL.
+func (j *jsonSpool) page(r io.Reader) (next string, err error) {
+	j.dec = json.NewDecoder(r)
+	j.dec.UseNumber()
+	j.found, j.link = false, ""
+	if err := j.walk("", 0); err != nil {
+		return "", jsonFault(err)
+	}
+	if _, err := j.dec.Token(); err != io.EOF {
+		return "", &Error{Message: "something follows the JSON of a page", HintText: "the export is damaged"}
+	}
+	if !j.found {
+		what := "the JSON is no list of records"
+		if j.records != "" {
+			what = "the JSON has no list at " + quote(j.records)
+		}
+		return "", &Error{Message: what, HintText: "set http.records to the path of the list"}
+	}
+	return j.link, nil
+}
+
+func jsonFault(err error) error {
+	var e *Error
+	var syntax *json.SyntaxError
+	switch {
+	case errors.As(err, &e):
+		return err
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
+		return &Error{Message: "the JSON ends early: it was cut off", HintText: "run again; nothing of it was used"}
+	case errors.As(err, &syntax):
+		return &Error{Message: "the answer is not valid JSON", HintText: "the export is damaged, or no JSON", Err: err}
+	}
+	return err
+}
+
+var errDepth = &Error{Message: fmt.Sprintf("the JSON is nested deeper than %d levels", jsonDepth), HintText: "this is no export"}
+
+// walk goes through what surrounds the records.
+func (j *jsonSpool) walk(path string, depth int) error {
+	if depth > jsonDepth {
+		return errDepth
+	}
+	t, err := j.dec.Token()
+	if err != nil {
+		return err
+	}
+	switch t := t.(type) {
+	case json.Delim:
+		list := t == '['
+		records := list && path == j.records && !j.found
+		if records {
+			j.found = true
+		}
+		for j.dec.More() {
+			sub := path
+			if !list {
+				key, err := j.dec.Token()
+				if err != nil {
+					return err
+				}
+				sub = join(path, fmt.Sprint(key))
+			} else {
+				sub = join(path, "[]")
+			}
+			if records {
+				err = j.record(depth + 1)
+			} else {
+				err = j.walk(sub, depth+1)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		_, err = j.dec.Token()
+		return err
+	case string:
+		if path == j.next && path != "" {
+			j.link = t
+		}
+	}
+	return nil
+}
+
+func join(path, key string) string {
+	if path == "" {
+		return key
+	}
+	return path + "." + key
+}
+
+// record spools the record that comes next.
+func (j *jsonSpool) record(depth int) error {
+	j.rows++
+	row := jsonRow{}
+	if err := j.value("", depth, &row); err != nil {
+		return err
+	}
+	b, err := json.Marshal(&row)
+	if err != nil {
+		return err
+	}
+	if _, err := j.w.Write(append(b, '\n')); err != nil {
+		return err
+	}
+	return nil
+}
+
+// value adds the value that comes next to row, under path; a nil row drops it.
+func (j *jsonSpool) value(path string, depth int, row *jsonRow) error {
+	if depth > jsonDepth {
+		return errDepth
+	}
+	t, err := j.dec.Token()
+	if err != nil {
+		return err
+	}
+	text := ""
+	switch t := t.(type) {
+	case json.Delim:
+		if path == "" && t != '{' && row != nil {
+			row.Refused = "the record is no object"
+		}
+		seen := map[string]string{}
+		for j.dec.More() {
+			if t == '[' {
+				if err := j.value(path, depth+1, nil); err != nil {
+					return err
+				}
+				continue
+			}
+			k, err := j.dec.Token()
+			if err != nil {
+				return err
+			}
+			key := fmt.Sprint(k)
+			// The last of two would win elsewhere, or the first; nobody can tell.
+			if other, ok := seen[strings.ToLower(key)]; ok && row != nil {
+				row.Refused = "the record has the keys " + quote(other) + " and " + quote(key)
+			}
+			seen[strings.ToLower(key)] = key
+			if err := j.value(join(path, key), depth+1, row); err != nil {
+				return err
+			}
+		}
+		_, err = j.dec.Token()
+		return err
+	case string:
+		text = t
+	case json.Number:
+		text = t.String()
+	case bool:
+		text = fmt.Sprint(t)
+	}
+	if row == nil {
+		return nil
+	}
+	if path == "" {
+		row.Refused = "the record is no object"
+		return nil
+	}
+	at, ok := j.columns[path]
+	if !ok {
+		if len(j.names) == jsonColumns {
+			return &Error{Message: fmt.Sprintf("the records have more than %d different keys", jsonColumns), HintText: "this is no export of hours"}
+		}
+		at = len(j.names)
+		j.columns[path] = at
+		j.names = append(j.names, path)
+	}
+	if text != "" {
+		row.Columns, row.Values = append(row.Columns, at), append(row.Values, text)
+	}
+	return nil
+}
+
+// csv writes the records as CSV, one column more telling which are refused.
+// Without a record, the header is example.
+func (j *jsonSpool) csv(from *os.File, to io.Writer, example []string) error {
+	if err := j.w.Flush(); err != nil {
+		return err
+	}
+	if _, err := from.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	buf := bufio.NewWriter(to)
+	w := csv.NewWriter(buf)
+	names := j.names
+	if j.rows == 0 {
+		// An export without entries has no keys; it is no less an export.
+		names = example
+	}
+	if err := w.Write(append(append([]string{}, names...), refusedHeader)); err != nil {
+		return err
+	}
+	dec := json.NewDecoder(bufio.NewReader(from))
+	record := make([]string, len(names)+1)
+	for {
+		var row jsonRow
+		if err := dec.Decode(&row); err == io.EOF {
+			break
+		} else if err != nil {
+			return err
+		}
+		clear(record)
+		for i, at := range row.Columns {
+			record[at] = row.Values[i]
+		}
+		// A row of nothing would not be counted as one.
+		if record[len(names)] = row.Refused; row.Refused == "" && len(row.Columns) == 0 {
+			record[len(names)] = "the record is empty"
+		}
+		if err := w.Write(record); err != nil {
+			return err
+		}
+	}
+	w.Flush()
+	return errors.Join(w.Error(), buf.Flush())
+}

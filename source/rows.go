@@ -1,0 +1,106 @@
+package source
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/exampleco/tsupload/internal/timesheet"
+)
+
+// Rows is the second pass: it hands every data row to yield as an Entry, a
+// Rejection or a Skipped, file by file in their order. What it yields is valid
+// until yield returns. An error, of yield's or our own, says that no row of the
+// whole Reading may be used.
+func (r *Reading) Rows(ctx context.Context, yield func(*timesheet.Row) error) error {
+	if !r.surveyed {
+		if _, err := r.Survey(ctx); err != nil {
+			return err
+		}
+	}
+	for _, u := range r.units {
+		if err := r.rowsOf(ctx, u, yield); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// yieldError keeps what the caller's function returned apart from our own.
+type yieldError struct{ error }
+
+func (r *Reading) rowsOf(ctx context.Context, u *unit, yield func(*timesheet.Row) error) error {
+	rows, bad := 0, newTally(r.s.cfg.Limits)
+	err := func() error {
+		if err := u.changed(); err != nil {
+			return err
+		}
+		cs := u.form.charset
+		raw := io.NewSectionReader(u.f, int64(cs.bom), u.stamp.size-int64(cs.bom))
+		conv := newConverter(r.s, u)
+		err := decodeAll(cs.decode(ctxReader{ctx, raw}), u.form.table, &r.s.cfg.Limits, func(rec *record, why string, fr *frame) error {
+			if rows++; rows > u.rows {
+				return u.miscounted(rows)
+			}
+			row := conv.convert(rec, why, fr, rows)
+			if row.Rejection != nil {
+				bad.add(row.Rejection)
+			}
+			if err := yield(row); err != nil {
+				return yieldError{err}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		if err := u.changed(); err != nil {
+			return err
+		}
+		if rows != u.rows {
+			return u.miscounted(rows)
+		}
+		return bad.verdict(rows)
+	}()
+	var y yieldError
+	if errors.As(err, &y) {
+		return y.error
+	}
+	return r.s.place(u.name, err)
+}
+
+func (u *unit) miscounted(rows int) error {
+	return &Error{
+		Message:  fmt.Sprintf("the survey counted %d rows, now there are %d or more", u.rows, rows),
+		HintText: "the file changed while it was read; run again",
+	}
+}
+
+// tally counts the bad rows of a file: too many say that the file is not what
+// it is taken for.
+type tally struct {
+	limits Limits
+	count  int
+	first  []string
+}
+
+func newTally(l Limits) *tally { return &tally{limits: l} }
+
+func (t *tally) add(r *timesheet.Rejection) {
+	t.count++
+	if len(t.first) < 3 {
+		t.first = append(t.first, fmt.Sprintf("line %d: %s", r.Origin.Line, r.Message))
+	}
+}
+
+func (t *tally) verdict(rows int) error {
+	if rows < t.limits.BadMin || float64(t.count) <= t.limits.BadShare*float64(rows) {
+		return nil
+	}
+	return &Error{
+		Message:  fmt.Sprintf("%d of %d rows are bad, so the whole file is refused (%s)", t.count, rows, strings.Join(t.first, "; ")),
+		HintText: "the file is probably read in the wrong way: check columns, date_format and decimal with tsupload inspect",
+	}
+}

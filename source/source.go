@@ -1,0 +1,295 @@
+// Package source reads the hours that a contractor keeps elsewhere: CSV files,
+// standard input, or an HTTP export.
+//
+// A Source is opened once a run; the Reading is gone through twice. Survey
+// finds the structure, decides from the whole file what only the whole file can
+// decide (encoding, date order, decimal sign) and counts the rows; Rows then
+// turns every data row into exactly one Entry, Rejection or Skipped, in the
+// order of the file. Both passes read one open descriptor, and a file that
+// changes in between is an error.
+//
+// What holds throughout:
+//
+//   - A bad row never stops the reading; a bad file yields an Error and the
+//     caller must not use a row of it.
+//   - Identity (Key, Digest) is made of the values as they are read, trimmed and
+//     in NFC, and of nothing that the configuration can change, except which
+//     column means what.
+//   - Memory does not grow with the file, but for eleven bytes a row that tell
+//     equal rows apart.
+//   - No error or log holds a secret, a query string, or what a person wrote in
+//     a note.
+package source
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/exampleco/tsupload/internal/timesheet"
+)
+
+// The words of the domain, for programs outside this module.
+type (
+	// Entry is one person's time on one project and date.
+	Entry = timesheet.Entry
+	// Rejection is a row that was refused.
+	Rejection = timesheet.Rejection
+	// Skipped is a row that is no work.
+	Skipped = timesheet.Skipped
+	// Row is what one data row became.
+	Row = timesheet.Row
+	// Survey is what the first pass found.
+	Survey = timesheet.Survey
+)
+
+// DefaultUserType is the type of a user where neither the export nor the
+// configuration names one.
+const DefaultUserType = "Contractor"
+
+// The ways of Rules.Future and Rules.UnknownProject.
+const (
+	FutureReject = "reject"
+	FutureAllow  = "allow"
+	UnknownHold  = "hold"
+	UnknownSend  = "send"
+)
+
+// Config describes a Source. Exactly one of Glob, Files, Stdin and HTTP is set.
+type Config struct {
+	// Name is how people call the source.
+	Name string
+	// ID enters every Key and must never change. Default: Name.
+	ID string
+
+	// Glob is a path or a pattern of files that a producer drops. A file counts
+	// once it has been quiet for SettleFile.
+	Glob string
+	// Files are named by a person and read at once.
+	Files []string
+	// Stdin is read to its end into a spool file.
+	Stdin io.Reader
+	// HTTP fetches an export.
+	HTTP *HTTP
+
+	// Columns maps fields (user, user_type, date, start, end, end_date,
+	// duration, hours, project, task, notes, id) to headers of the export. Empty:
+	// our own header is expected.
+	Columns map[string]string
+	// User and UserType are fixed values for an export that is all one person's.
+	User     string
+	UserType string
+	// Defaults stand in for empty values; they never enter a Key.
+	Defaults Defaults
+	// Location is the zone of the wall times in the export. Required.
+	Location *time.Location
+
+	// DateFormat has tokens such as DD.MM.YYYY; empty: ISO, or decided by the file.
+	DateFormat string
+	// TimeFormat is "24h", "12h", or empty for either, by value.
+	TimeFormat string
+	// DurationFormat is how the duration column is written: "h:mm", "decimal",
+	// "minutes", "seconds", or empty for h:mm or decimal hours, by value.
+	DurationFormat string
+	// Decimal is ".", ",", or empty: decided by the file.
+	Decimal string
+	// Delimiter is one of , ; | and tab, or empty: sniffed from the header.
+	Delimiter string
+	// Encoding is utf-8, utf-16le, utf-16be, windows-1252, or empty: sniffed.
+	Encoding string
+
+	// People maps a person as in the export to a user id. With a map, a person
+	// who is neither in it nor already one of its user ids is refused.
+	People map[string]string
+	// Projects maps a project as in the export to a project on the wire; what
+	// becomes of others is Rules.UnknownProject.
+	Projects map[string]string
+	Rules    Rules
+
+	// SpoolDir takes what cannot be read twice. Default: the system's temporary
+	// directory.
+	SpoolDir string
+	// SettleFile is how long a file of a Glob must have been quiet. Default: 60 s.
+	SettleFile time.Duration
+	Limits     Limits
+	Logger     *slog.Logger
+}
+
+// Defaults stand in for empty values.
+type Defaults struct {
+	Project, Task, UserType string
+}
+
+// Rules say what a plausible entry is.
+type Rules struct {
+	// MaxPerEntry refuses longer entries. Default: 24 hours.
+	MaxPerEntry timesheet.Seconds
+	// Future is FutureReject (default) or FutureAllow, for days after today in
+	// the source's zone.
+	Future string
+	// UnknownProject is UnknownHold (default) or UnknownSend.
+	UnknownProject string
+}
+
+// Limits bound what is read. Zero fields take the default.
+type Limits struct {
+	File  int64 // bytes of one file: 1 GiB
+	Line  int   // bytes of one record: 1 MiB
+	Field int   // bytes of one field: 64 KiB
+	Files int   // files of one Glob: 4096
+	// BadMin and BadShare refuse a file in which more than BadShare of at least
+	// BadMin rows are bad: 50 and 0.2.
+	BadMin   int
+	BadShare float64
+}
+
+// HTTP describes an export that is fetched. Secrets are asked for at each use.
+type HTTP struct {
+	// URL may contain {{since}} and {{until}}. Plain http is for loopback only.
+	URL string
+	// Query is added to the URL; values may contain the placeholders.
+	Query map[string]string
+	// Headers are sent with every request to the URL's own origin.
+	Headers map[string]Secret
+	// Bearer, and Username with Password, are two ways of authorization.
+	Bearer   Secret
+	Username string
+	Password Secret
+
+	// Format is "csv", "json", or empty: by content type.
+	Format string
+	// Records is the dotted path of the array of records in a JSON body; empty:
+	// the body is the array.
+	Records string
+	// Next is "link" (a Link header with rel=next), the dotted path of the next
+	// page's URL in a JSON body, or empty: one page.
+	Next string
+	// Since and Until reach back from today: {{since}} is today minus Since.
+	// Default: 35 days and 0.
+	Since, Until time.Duration
+	// Times is how the placeholders are written: "date" (default) or "rfc3339".
+	Times string
+
+	Timeout  time.Duration // of one request: 60 s
+	MaxTime  time.Duration // of the whole export: 15 min
+	MaxBytes int64         // of all pages, decompressed: 1 GiB
+	MaxPages int           // 1000
+	// Transport is http.DefaultTransport's clone by default.
+	Transport http.RoundTripper
+}
+
+// Secret gives a secret when it is needed.
+type Secret func(context.Context) ([]byte, error)
+
+// Source produces Readings.
+type Source struct {
+	cfg    Config
+	layout layout
+	log    *slog.Logger
+}
+
+// New checks cfg and fills in its defaults.
+func New(cfg Config) (*Source, error) {
+	if cfg.ID == "" {
+		cfg.ID = cfg.Name
+	}
+	fill(&cfg.SettleFile, time.Minute)
+	fill(&cfg.Rules.MaxPerEntry, 24*3600)
+	fill(&cfg.Rules.Future, FutureReject)
+	fill(&cfg.Rules.UnknownProject, UnknownHold)
+	fill(&cfg.Defaults.UserType, DefaultUserType)
+	fill(&cfg.Limits.File, 1<<30)
+	fill(&cfg.Limits.Line, 1<<20)
+	fill(&cfg.Limits.Field, 64<<10)
+	fill(&cfg.Limits.Files, 4096)
+	fill(&cfg.Limits.BadMin, 50)
+	fill(&cfg.Limits.BadShare, 0.2)
+	s := &Source{cfg: cfg, log: cfg.Logger}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	s.log = s.log.With("source", cfg.Name)
+	if cfg.Name == "" || cfg.Location == nil {
+		return nil, s.fault("name and timezone are required", "")
+	}
+	given := 0
+	for _, is := range []bool{cfg.Glob != "", len(cfg.Files) > 0, cfg.Stdin != nil, cfg.HTTP != nil} {
+		if is {
+			given++
+		}
+	}
+	if given != 1 {
+		return nil, s.fault("one of csv, http, files or standard input is required, and only one", "")
+	}
+	for key, value := range map[string][2]string{
+		"rules.future":          {cfg.Rules.Future, " reject allow "},
+		"rules.unknown_project": {cfg.Rules.UnknownProject, " hold send "},
+		"time_format":           {cfg.TimeFormat, " 24h 12h "},
+		"duration_format":       {cfg.DurationFormat, " h:mm decimal minutes seconds "},
+		"decimal":               {cfg.Decimal, " . , "},
+		"csv.encoding":          {cfg.Encoding, " utf-8 utf-16le utf-16be windows-1252 "},
+	} {
+		if value[0] != "" && (strings.Contains(value[0], " ") || !strings.Contains(value[1], " "+value[0]+" ")) {
+			return nil, s.fault(key+": "+quote(value[0])+" is not one of"+strings.ReplaceAll(strings.TrimRight(value[1], " "), " ", " "), "")
+		}
+	}
+	if len(cfg.Delimiter) > 1 || cfg.Delimiter != "" && !strings.Contains(delimiters, cfg.Delimiter) {
+		return nil, s.fault("csv.delimiter: "+quote(cfg.Delimiter)+" is not a comma, semicolon, tab or bar", "")
+	}
+	var err error
+	if s.layout, err = newLayout(&cfg); err != nil {
+		return nil, s.fault(err.Error(), "")
+	}
+	if cfg.HTTP != nil {
+		h := *cfg.HTTP
+		s.cfg.HTTP = &h
+		if err := s.checkHTTP(&h); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+// fill sets *v to def where it has its zero value.
+func fill[T comparable](v *T, def T) {
+	var zero T
+	if *v == zero {
+		*v = def
+	}
+}
+
+// Name is how people call the source.
+func (s *Source) Name() string { return s.cfg.Name }
+
+// ID is what enters every Key.
+func (s *Source) ID() string { return s.cfg.ID }
+
+// Open finds and opens the files, or fetches the export into a spool file. An
+// error is a source that cannot be read; the Reading is the caller's to close.
+func (s *Source) Open(ctx context.Context) (*Reading, error) {
+	r := &Reading{s: s}
+	var err error
+	switch {
+	case s.cfg.HTTP != nil:
+		err = r.openHTTP(ctx)
+	case s.cfg.Stdin != nil:
+		err = r.openStdin(ctx)
+	case s.cfg.Glob != "":
+		err = r.openGlob(ctx)
+	default:
+		err = r.openFiles(ctx)
+	}
+	if err != nil {
+		return nil, joinClose(err, r)
+	}
+	return r, nil
+}
+
+func joinClose(err error, c io.Closer) error {
+	// What went wrong first is what the reader needs to know.
+	_ = c.Close()
+	return err
+}
