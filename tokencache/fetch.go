@@ -1,0 +1,287 @@
+package tokencache
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gofrs/flock"
+	"golang.org/x/oauth2"
+	"golang.org/x/oauth2/clientcredentials"
+)
+
+const (
+	lockWait = 30 * time.Second
+	lockPoll = 50 * time.Millisecond
+)
+
+// obtain takes a token over from the store, or fetches one under the lock.
+func (c *Cache) obtain(ctx context.Context, soft bool) (*held, error) {
+	if h := c.fromStore(ctx, soft); h != nil {
+		return h, nil
+	}
+	unlock, err := c.lock(ctx, lockWait)
+	if err != nil {
+		if c.life.Err() != nil {
+			return nil, ErrClosed
+		}
+		// A token too many is better than a run that waits for a stuck process.
+		c.warnLock.Do(func() {
+			c.log.LogAttrs(ctx, slog.LevelWarn, "token lock not obtained, fetching without it", slog.Any("err", err))
+		})
+	} else {
+		defer unlock()
+		if h := c.fromStore(ctx, soft); h != nil {
+			return h, nil
+		}
+	}
+	e, err := c.fetch(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c.tokens.Add(1)
+	if c.cfg.Store != nil {
+		if err := c.cfg.Store.Save(ctx, c.key, e); err != nil {
+			c.warnAboutStore(ctx, err)
+		}
+	}
+	sum := sha256.Sum256([]byte(e.AccessToken))
+	h := hold(e, time.Now())
+	c.mu.Lock()
+	// Some servers hand out the same token again until it ends; the server's word is newer than the API's.
+	c.rejected = slices.DeleteFunc(c.rejected, func(d [sha256.Size]byte) bool { return d == sum })
+	c.mu.Unlock()
+	return h, nil
+}
+
+func (c *Cache) fromStore(ctx context.Context, soft bool) *held {
+	if c.cfg.Store == nil {
+		return nil
+	}
+	e, err := c.cfg.Store.Load(ctx, c.key)
+	if err != nil {
+		if !errors.Is(err, ErrNotFound) {
+			c.warnAboutStore(ctx, err)
+		}
+		return nil
+	}
+	now := time.Now()
+	if !e.sane(now) {
+		return nil
+	}
+	h := hold(e, now)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.acceptable(h, now, soft) {
+		return nil
+	}
+	c.storeHits.Add(1)
+	return h
+}
+
+// lock keeps other processes from fetching the same token. The lock file is never removed: a waiter may have it open.
+func (c *Cache) lock(ctx context.Context, wait time.Duration) (func(), error) {
+	if c.cfg.LockDir == "" {
+		return func() {}, nil
+	}
+	if err := privateDir(c.cfg.LockDir); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	l := flock.New(filepath.Join(c.cfg.LockDir, c.key+".lock"), flock.SetPermissions(0o600))
+	if _, err := l.TryLockContext(ctx, lockPoll); err != nil {
+		_ = l.Close()
+		return nil, err
+	}
+	return func() { _ = l.Unlock() }, nil
+}
+
+// fetch asks the authorization server, unless it lately said no.
+func (c *Cache) fetch(ctx context.Context) (Entry, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
+	defer cancel()
+	secret, err := c.secret(ctx)
+	if err != nil {
+		return Entry{}, err
+	}
+	now := time.Now()
+	if err := c.cooling(secret, now); err != nil {
+		return Entry{}, err
+	}
+	if err := c.stillBusy(now); err != nil {
+		return Entry{}, err
+	}
+	endpoint, err := c.endpoint(ctx)
+	if err != nil {
+		return Entry{}, err
+	}
+	e, err := c.request(ctx, endpoint, secret)
+	if refused := (*RefusedError)(nil); errors.As(err, &refused) && refused.Code == "invalid_client" {
+		// The secret may have been rotated while we asked. Only other bytes are worth a second request.
+		fresh, rerr := c.secret(ctx)
+		if rerr == nil && subtle.ConstantTimeCompare(fresh, secret) == 0 {
+			secret = fresh
+			e, err = c.request(ctx, endpoint, secret)
+		}
+	}
+	if refused := (*RefusedError)(nil); errors.As(err, &refused) {
+		c.coolDown(ctx, refused, secret)
+	}
+	if down := (*UnavailableError)(nil); errors.As(err, &down) && down.RetryAfter > 0 {
+		c.mu.Lock()
+		c.busy, c.busyUntil = down, time.Now().Add(down.RetryAfter)
+		c.mu.Unlock()
+	}
+	if err == nil {
+		c.mu.Lock()
+		c.busy, c.cool = nil, nil
+		c.mu.Unlock()
+		c.forgetRefusal()
+	}
+	return e, err
+}
+
+func (c *Cache) secret(ctx context.Context) ([]byte, error) {
+	s, err := c.cfg.Secret(ctx)
+	if err != nil {
+		return nil, &SecretError{Err: err}
+	}
+	if len(s) == 0 {
+		return nil, &SecretError{Err: errors.New("is empty")}
+	}
+	return s, nil
+}
+
+// stillBusy repeats the server's wish to be left alone without asking it again.
+func (c *Cache) stillBusy(now time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.busy == nil || !now.Before(c.busyUntil) {
+		return nil
+	}
+	again := *c.busy
+	again.RetryAfter = c.busyUntil.Sub(now)
+	return &again
+}
+
+// request sends one token request and reads its answer.
+func (c *Cache) request(ctx context.Context, endpoint string, secret []byte) (Entry, error) {
+	rec := &recorder{next: c.http}
+	client := &http.Client{Transport: rec, CheckRedirect: noRedirects}
+	// Made anew for each request: the library's token source would keep the token and the context.
+	conf := clientcredentials.Config{
+		ClientID: c.cfg.ClientID, ClientSecret: string(secret), TokenURL: endpoint, Scopes: c.cfg.Scopes,
+		EndpointParams: c.cfg.params(), AuthStyle: c.cfg.libraryStyle(),
+	}
+	asked := time.Now().Round(0)
+	tok, err := conf.Token(context.WithValue(ctx, oauth2.HTTPClient, client))
+	c.noteQuota(ctx, rec.header)
+	if err == nil && rec.expiresErr == nil {
+		err = checkToken(tok)
+	} else if err == nil {
+		err = &answerError{rec.expiresErr.Error()}
+	}
+	if err != nil {
+		return Entry{}, c.classify(endpoint, secret, rec, err)
+	}
+	life := lifetime(rec.expiresIn, rec.expiresStated)
+	if rec.expiresStated && rec.expiresIn <= 0 {
+		c.log.LogAttrs(ctx, slog.LevelWarn, "token answer has no usable expires_in", slog.Int64("expires_in", rec.expiresIn), slog.Duration("assumed", life))
+	}
+	expires := asked.Add(life)
+	issuer := c.cfg.Issuer
+	if issuer == "" {
+		issuer = endpointName(endpoint)
+	}
+	return Entry{
+		AccessToken: tok.AccessToken, Scopes: grantedScopes(tok.Extra("scope"), c.asked()), ObtainedAt: asked, ExpiresAt: expires,
+		RefreshAt: refreshAt(expires, life), Issuer: issuer, ClientID: c.cfg.ClientID,
+	}, nil
+}
+
+// asked is what an answer without a scope grants. Where the server has names of its own, it granted those.
+func (c *Cache) asked() []string {
+	if len(c.cfg.ExpectedScopes) > 0 {
+		return sorted(slices.Concat(c.cfg.Scopes, c.cfg.ExpectedScopes))
+	}
+	return sorted(c.cfg.Scopes)
+}
+
+// classify turns the library's error into ours. The library's holds the raw answer and, in its request, the secret; it
+// goes no further.
+func (c *Cache) classify(endpoint string, secret []byte, rec *recorder, err error) error {
+	name := endpointName(endpoint)
+	var bad *answerError
+	var lib *oauth2.RetrieveError
+	isLib := errors.As(err, &lib)
+	switch {
+	case rec.status == 0:
+		return &UnavailableError{Endpoint: name, Err: plainError(err)}
+	case rec.err != nil:
+		if errors.Is(rec.err, errTooLarge) {
+			return c.refuse(name, CodeInvalidResponse, rec.err.Error(), rec.status, secret)
+		}
+		return &UnavailableError{Endpoint: name, Status: rec.status, Err: rec.err}
+	case rec.status == http.StatusTooManyRequests, rec.status == http.StatusRequestTimeout, rec.status == http.StatusTooEarly, rec.status >= 500:
+		return &UnavailableError{Endpoint: name, Status: rec.status, RetryAfter: rec.wait()}
+	case isLib && (lib.ErrorCode == "temporarily_unavailable" || lib.ErrorCode == "server_error"):
+		return &UnavailableError{Endpoint: name, Status: rec.status, RetryAfter: rec.wait()}
+	case isLib && lib.ErrorCode != "":
+		return c.refuse(name, quoteCode(lib.ErrorCode), lib.ErrorDescription, rec.status, secret)
+	case rec.status >= 300 && rec.status < 400:
+		return c.refuse(name, CodeRedirect, "redirects are not followed with credentials", rec.status, secret)
+	case rec.status >= 400:
+		return c.refuse(name, fmt.Sprintf("http_%d", rec.status), "", rec.status, secret)
+	case errors.As(err, &bad):
+		return c.refuse(name, CodeInvalidResponse, bad.problem, rec.status, secret)
+	case rec.html():
+		return c.refuse(name, CodeInvalidResponse, "the answer is an HTML page, not a token", rec.status, secret)
+	}
+	return c.refuse(name, CodeInvalidResponse, "the answer holds no access token", rec.status, secret)
+}
+
+func (c *Cache) refuse(endpoint, code, description string, status int, secret []byte) *RefusedError {
+	return &RefusedError{
+		Code: code, Description: quote(c.mask(description, secret), 200), Status: status, Endpoint: endpoint, hint: c.hint(code, secret),
+	}
+}
+
+// mask takes the secret out of a server's text, in each form in which we sent it.
+func (c *Cache) mask(s string, secret []byte) string {
+	plain := string(secret)
+	escaped := url.QueryEscape(plain)
+	basic := base64.StdEncoding.EncodeToString([]byte(url.QueryEscape(c.cfg.ClientID) + ":" + escaped))
+	return strings.NewReplacer(basic, "REDACTED", escaped, "REDACTED", plain, "REDACTED").Replace(s)
+}
+
+func (c *Cache) hint(code string, secret []byte) string {
+	switch code {
+	case "invalid_client":
+		if c.cfg.AuthStyle == AuthBasic && url.QueryEscape(string(secret)) != string(secret) {
+			return "check client_id and secret; the secret has reserved characters, which some servers do not decode with basic: try auth.auth_style: post"
+		}
+		return "check auth.client_id, the client secret, and auth.auth_style (basic or post)"
+	case "unauthorized_client", "unsupported_grant_type":
+		return "allow the client-credentials grant for this client at the authorization server"
+	case "invalid_scope":
+		return "check auth.scopes, and that the scopes are granted to this client"
+	case "access_denied", "invalid_target":
+		return "check auth.audience (or auth.resource), and that this client may use that API"
+	case "http_404", "http_405", CodeRedirect:
+		return "check auth.issuer or auth.token_url"
+	case CodeInvalidResponse:
+		return "check that auth.issuer or auth.token_url is the authorization server, and that no proxy answers in its place"
+	}
+	return "check the auth section of the configuration against the authorization server"
+}

@@ -1,0 +1,92 @@
+package tokencache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// ErrNotFound is returned by [Store.Load] when nothing usable is kept under the key.
+var ErrNotFound = errors.New("no token stored")
+
+// Entry is a token as it is kept.
+type Entry struct {
+	// AccessToken is the token itself.
+	AccessToken string
+	// Scopes lists what the token allows: what the server said, else what was asked for.
+	Scopes []string
+	// ObtainedAt is the moment before the request was sent.
+	ObtainedAt time.Time
+	// ExpiresAt is the end of the token's life.
+	ExpiresAt time.Time
+	// RefreshAt is when renewal starts.
+	RefreshAt time.Time
+	// Issuer is the issuer or the token endpoint that was asked.
+	Issuer string
+	// ClientID is the client the token belongs to.
+	ClientID string
+}
+
+// Format implements fmt.Formatter; the token is never printed.
+func (e Entry) Format(f fmt.State, _ rune) {
+	_, _ = io.WriteString(f, "token REDACTED until "+e.ExpiresAt.UTC().Format(time.RFC3339))
+}
+
+// LogValue implements slog.LogValuer; the token is never logged.
+func (e Entry) LogValue() slog.Value {
+	return slog.GroupValue(slog.Time("expires_at", e.ExpiresAt), slog.Any("scopes", e.Scopes))
+}
+
+// MarshalJSON masks the token; a store has its own encoding.
+func (e Entry) MarshalJSON() ([]byte, error) { return []byte(`"REDACTED"`), nil }
+
+// Store keeps one entry per key. Implementations are safe for concurrent use by goroutines; the cache adds its own lock
+// between processes. Save is durable enough when the next process finds the entry; losing it costs one token.
+type Store interface {
+	// Load returns the entry under key, or ErrNotFound. Any other error is reported once and counts as not found.
+	Load(ctx context.Context, key string) (Entry, error)
+	// Save replaces the entry under key as a whole.
+	Save(ctx context.Context, key string, e Entry) error
+	// Delete removes the entry under key; removing nothing is no error.
+	Delete(ctx context.Context, key string) error
+}
+
+// MemoryStore is a Store that several caches of one process may share.
+type MemoryStore struct {
+	mu      sync.Mutex
+	entries map[string]Entry
+}
+
+// NewMemoryStore returns an empty store.
+func NewMemoryStore() *MemoryStore { return &MemoryStore{entries: make(map[string]Entry)} }
+
+// Load implements Store.
+func (s *MemoryStore) Load(_ context.Context, key string) (Entry, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e, ok := s.entries[key]
+	if !ok {
+		return Entry{}, ErrNotFound
+	}
+	return e, nil
+}
+
+// Save implements Store.
+func (s *MemoryStore) Save(_ context.Context, key string, e Entry) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.entries[key] = e
+	return nil
+}
+
+// Delete implements Store.
+func (s *MemoryStore) Delete(_ context.Context, key string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.entries, key)
+	return nil
+}
