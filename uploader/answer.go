@@ -112,6 +112,9 @@ type itemResult struct {
 // checkItems reads the answer to a batch: every entry gets a fate, and those
 // that the answer does not mention are in doubt.
 func (c *client) checkItems(v *verdict, req *request, body []byte) {
+	if c.allSent(v, req, body) {
+		return
+	}
 	var answer struct {
 		Results []itemResult `json:"results"`
 	}
@@ -156,6 +159,38 @@ func (c *client) checkItems(v *verdict, req *request, body []byte) {
 		}
 	}
 	v.class = Accepted
+}
+
+// allSent deals with the usual case: every entry has a result, and all are
+// accepted.
+func (c *client) allSent(v *verdict, req *request, body []byte) bool {
+	fates := make([]timesheet.Fate, len(req.positions))
+	var byID map[string]int
+	n := 0
+	ok := scanItems(body, func(item *scannedItem) bool {
+		at := item.index
+		if at < 0 && len(item.externalID) > 0 {
+			if byID == nil {
+				byID = c.byExternalID(req)
+			}
+			i, known := byID[string(item.externalID)]
+			if !known {
+				return false
+			}
+			at = i
+		}
+		if at < 0 || at >= len(fates) || fates[at].State != "" || item.status != 200 && item.status != 201 && item.status != 204 {
+			return false
+		}
+		fates[at] = timesheet.Fate{State: timesheet.StateSent, ID: clip(string(item.id), 200)}
+		n++
+		return true
+	})
+	if !ok || n != len(fates) {
+		return false
+	}
+	v.class, v.fates = Accepted, fates
+	return true
 }
 
 func (c *client) byExternalID(req *request) map[string]int {
