@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -101,20 +102,38 @@ func (u *Uploader) askOnce(ctx context.Context, r *Report) error {
 	return nil
 }
 
-// readBack asks the API for the entries of a parcel in doubt. What it has is
-// sent. What it has not is new again only after the settle window, when two
-// looks some time apart agree.
+// readBack asks the API for the entries of a parcel in doubt.
 func (u *Uploader) readBack(ctx context.Context, p *timesheet.Parcel, r *Report, wait bool) error {
+	_, err := u.look(ctx, p, r, wait)
+	var unread *unreadError
+	if errors.As(err, &unread) {
+		// A list that could not be read is no evidence.
+		u.log.WarnContext(ctx, "reading back did not work", "batch", p.ID, "err", unread.err)
+		return nil
+	}
+	return err
+}
+
+// unreadError is a list of the API's that could not be read.
+type unreadError struct{ err error }
+
+func (e *unreadError) Error() string { return e.err.Error() }
+
+func (e *unreadError) Unwrap() error { return e.err }
+
+// look asks the API for the entries of a parcel in doubt. What it has is sent.
+// What it has not is new again only after the settle window, when two looks
+// some time apart agree.
+func (u *Uploader) look(ctx context.Context, p *timesheet.Parcel, r *Report, wait bool) (Answer, error) {
 	settled := p.Since.Add(u.cfg.API.Settle)
 	if left := time.Until(settled); left > 0 && left <= patience && wait && !u.client.sleep(ctx, left) {
-		return nil
+		return Answer{}, context.Cause(ctx)
 	}
 	found, proof, err := u.find(ctx, p)
 	if err != nil {
-		// A list that could not be read is no evidence.
-		u.log.WarnContext(ctx, "reading back did not work", "batch", p.ID, "err", err)
-		return nil
+		return Answer{}, &unreadError{err}
 	}
+	answer := Answer{Proof: proof, Settles: settled}
 	var sent []int
 	var fates []timesheet.Fate
 	var absent []int
@@ -134,29 +153,31 @@ func (u *Uploader) readBack(ctx context.Context, p *timesheet.Parcel, r *Report,
 		switch {
 		case p.AbsentSince.IsZero() || p.AbsentSince.Before(settled):
 			if err := u.cfg.Ledger.Absent(ctx, p.ID, now); err != nil {
-				return err
+				return answer, err
 			}
 			if !wait || u.cfg.API.ReadGap > patience || !u.client.sleep(ctx, u.cfg.API.ReadGap) {
 				break
 			}
 			p.AbsentSince = now
-			return u.readBack(ctx, p, r, false)
+			return u.look(ctx, p, r, false)
 		case now.Sub(p.AbsentSince) >= u.cfg.API.ReadGap:
 			for _, pos := range absent {
 				sent = append(sent, pos)
 				fates = append(fates, timesheet.Fate{State: timesheet.StateNew})
 			}
+			answer.New, absent = len(absent), nil
 		}
 	}
+	answer.Sent, answer.Absent = len(found), len(absent)
 	if len(sent) == 0 {
-		return nil
+		return answer, nil
 	}
 	for i, pos := range sent {
 		if fates[i].State == timesheet.StateSent {
 			r.settle(p.Entries[pos].Duration, p.Since.After(r.Started))
 		}
 	}
-	return u.cfg.Ledger.Decide(ctx, p.ID, sent, fates, "read back from the API")
+	return answer, u.cfg.Ledger.Decide(ctx, p.ID, sent, fates, "read back from the API")
 }
 
 // settle counts an entry that a read-back found.

@@ -145,12 +145,22 @@ func (enc *encoder) sent(name string, e *timesheet.Entry, key timesheet.Packed) 
 
 // externalID is what the entry is found by when reading back.
 func (enc *encoder) externalID(e *timesheet.Entry, key timesheet.Packed) string {
-	raw, ok := enc.sent("external_id", e, key)
-	var id string
-	if !ok || json.Unmarshal(raw, &id) != nil {
-		return ""
+	for i := range enc.fields {
+		f := &enc.fields[i]
+		if f.name != "external_id" || f.empty(e) {
+			continue
+		}
+		switch f.what {
+		case "external_id":
+			return hex.EncodeToString(key[:])
+		case "id":
+			return e.ID
+		}
+		var id string
+		_ = json.Unmarshal(f.value(nil, e, key), &id)
+		return id
 	}
-	return id
+	return ""
 }
 
 // appendString appends s as a JSON string. Invalid UTF-8 cannot come this far

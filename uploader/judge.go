@@ -121,6 +121,14 @@ func atAPI(s timesheet.State) bool {
 }
 
 func (p *plan) judgePerson(v *judgement, name string, day timesheet.Day, d *personDay, complete bool) {
+	if p.feed.Part {
+		for _, k := range d.absent {
+			if k.State != timesheet.StateSkipped && k.State != timesheet.StateRejected {
+				d.total += k.Seconds
+			}
+		}
+		d.absent = nil
+	}
 	gone := map[timesheet.Seconds]int{}
 	anyGone := false
 	for _, k := range d.absent {

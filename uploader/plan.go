@@ -28,6 +28,7 @@ func (u *Uploader) planFeed(ctx context.Context, feed *Feed, s *SourceReport) er
 	if err != nil {
 		return u.sourceFailed(ctx, s, err)
 	}
+	survey.Complete = survey.Complete && !feed.Part
 	s.Files, s.Notes, s.Complete = survey.Files, survey.Notes, survey.Complete
 	assumed, err := u.cfg.Ledger.AssumeSentBefore(ctx)
 	if err != nil {
@@ -269,7 +270,7 @@ func (p *plan) finish(survey *timesheet.Survey) error {
 	if err := p.judge(survey); err != nil {
 		return err
 	}
-	if p.cfg.Since != nil || p.cfg.Until != nil {
+	if p.cfg.Since != nil || p.cfg.Until != nil || p.feed.Part {
 		return nil // a part of a source says nothing about the whole
 	}
 	if survey.Complete {

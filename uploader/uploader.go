@@ -98,6 +98,9 @@ type Feed struct {
 	MaxPerDay timesheet.Seconds
 	// WarnOverlap reports entries of one person that overlap in time.
 	WarnOverlap bool
+	// Part says that the read is a few rows of the source (mended ones): that
+	// the others are absent from it means nothing.
+	Part bool
 }
 
 // Config is all that an Uploader depends on.

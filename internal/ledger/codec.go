@@ -67,40 +67,43 @@ func putTime(b []byte, t time.Time) []byte {
 	return binary.AppendVarint(b, int64(offset)+1<<20) // never 0 for a time that is set
 }
 
-// unpacker reads what a packer wrote. The first fault sticks.
+// unpacker reads what a packer wrote. The first fault sticks. It works on a
+// string, so that the strings of an entry are parts of it and cost nothing.
 type unpacker struct {
-	b   []byte
+	s   string
 	bad bool
 }
 
-func (u *unpacker) uvarint() uint64 {
-	v, n := binary.Uvarint(u.b)
-	if n <= 0 {
-		u.bad, u.b = true, nil
-		return 0
+func (u *unpacker) fail() {
+	u.bad, u.s = true, ""
+}
+
+func (u *unpacker) uvarint() (v uint64) {
+	for i := 0; i < len(u.s) && i < binary.MaxVarintLen64; i++ {
+		c := u.s[i]
+		v |= uint64(c&0x7f) << (7 * i)
+		if c < 0x80 {
+			u.s = u.s[i+1:]
+			return v
+		}
 	}
-	u.b = u.b[n:]
-	return v
+	u.fail()
+	return 0
 }
 
 func (u *unpacker) varint() int64 {
-	v, n := binary.Varint(u.b)
-	if n <= 0 {
-		u.bad, u.b = true, nil
-		return 0
-	}
-	u.b = u.b[n:]
-	return v
+	v := u.uvarint()
+	return int64(v>>1) ^ -int64(v&1) // zigzag, as encoding/binary has it
 }
 
-func (u *unpacker) bytes() []byte {
+func (u *unpacker) text() string {
 	n := u.uvarint()
-	if n > uint64(len(u.b)) {
-		u.bad, u.b = true, nil
-		return nil
+	if n > uint64(len(u.s)) {
+		u.fail()
+		return ""
 	}
-	s := u.b[:n]
-	u.b = u.b[n:]
+	s := u.s[:n]
+	u.s = u.s[n:]
 	return s
 }
 
@@ -113,26 +116,25 @@ func (u *unpacker) time() time.Time {
 }
 
 func (u *unpacker) version() {
-	if len(u.b) == 0 || u.b[0] != codecVersion {
-		u.bad, u.b = true, nil
+	if len(u.s) == 0 || u.s[0] != codecVersion {
+		u.fail()
 		return
 	}
-	u.b = u.b[1:]
+	u.s = u.s[1:]
 }
 
-// fact calls each with the facts of every entry in turn. The strings are only
-// good until it returns.
-func eachFact(facts []byte, n int, each func(i int, person, project, file, id []byte, line int, day timesheet.Day, s timesheet.Seconds)) error {
-	u := unpacker{b: facts}
+// eachFact calls each with the facts of every entry in turn.
+func eachFact(facts []byte, n int, each func(i int, person, project, file, id string, line int, day timesheet.Day, s timesheet.Seconds)) error {
+	u := unpacker{s: string(facts)}
 	u.version()
-	var file []byte
+	file := ""
 	for i := range n {
-		person, project := u.bytes(), u.bytes()
+		person, project := u.text(), u.text()
 		s, day, line := u.varint(), u.varint(), u.uvarint()
-		if f := u.bytes(); len(f) > 0 {
+		if f := u.text(); f != "" {
 			file = f
 		}
-		id := u.bytes()
+		id := u.text()
 		if u.bad {
 			return errCodec
 		}
@@ -141,7 +143,7 @@ func eachFact(facts []byte, n int, each func(i int, person, project, file, id []
 	return nil
 }
 
-// unpack decodes n entries; rest may be nil once they are settled.
+// unpack decodes n entries; rest is nil once they are settled.
 func unpack(source string, keys, facts, rest []byte, n int) ([]timesheet.Packed, []timesheet.Entry, error) {
 	if len(keys) != n*len(timesheet.Packed{}) {
 		return nil, nil, errCodec
@@ -151,24 +153,19 @@ func unpack(source string, keys, facts, rest []byte, n int) ([]timesheet.Packed,
 		copy(packed[i][:], keys[i*len(packed[i]):])
 	}
 	entries := make([]timesheet.Entry, n)
-	lastFile := ""
-	err := eachFact(facts, n, func(i int, person, project, file, id []byte, line int, day timesheet.Day, s timesheet.Seconds) {
-		if string(file) != lastFile {
-			lastFile = string(file)
-		}
-		entries[i] = timesheet.Entry{
-			Origin: timesheet.Origin{Source: source, File: lastFile, Line: line},
-			ID:     string(id), Person: string(person), Project: string(project), Day: day, Duration: s,
-		}
+	err := eachFact(facts, n, func(i int, person, project, file, id string, line int, day timesheet.Day, s timesheet.Seconds) {
+		e := &entries[i]
+		e.Origin.Source, e.Origin.File, e.Origin.Line = source, file, line
+		e.ID, e.Person, e.Project, e.Day, e.Duration = id, person, project, day, s
 	})
 	if err != nil || rest == nil {
 		return packed, entries, err
 	}
-	u := unpacker{b: rest}
+	u := unpacker{s: string(rest)}
 	u.version()
 	for i := range entries {
 		e := &entries[i]
-		e.UserType, e.Task, e.Notes = string(u.bytes()), string(u.bytes()), string(u.bytes())
+		e.UserType, e.Task, e.Notes = u.text(), u.text(), u.text()
 		e.Start, e.End = u.time(), u.time()
 	}
 	if u.bad {

@@ -7,116 +7,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"slices"
-	"strings"
 
 	"github.com/exampleco/tsupload/internal/timesheet"
 )
-
-// Index finishes the adding: parcels are written out and the index is filled
-// in key order, so that neighbours share pages. It returns how many entries
-// were added twice, and how long they are: two files of one read had the same
-// row. The second of them is taken back.
-func (p *Planning) Index() (twice int, seconds timesheet.Seconds, err error) {
-	twice, seconds, err = p.index()
-	return twice, seconds, explain("plan", err)
-}
-
-func (p *Planning) index() (twice int, seconds timesheet.Seconds, err error) {
-	for s, b := range p.open {
-		if err := p.flush(s, b); err != nil {
-			return 0, 0, err
-		}
-	}
-	clear(p.open)
-	slices.SortFunc(p.fresh, func(a, b fresh) int {
-		if c := bytes.Compare(a.key[:], b.key[:]); c != 0 {
-			return c
-		}
-		// The row that was read first stays.
-		if a.parcel != b.parcel {
-			return int(a.parcel) - int(b.parcel)
-		}
-		return int(a.pos) - int(b.pos)
-	})
-	kept := p.fresh[:0]
-	for i := range p.fresh {
-		f := p.fresh[i]
-		if len(kept) > 0 && kept[len(kept)-1].key == f.key {
-			twice++
-			seconds += timesheet.Seconds(f.seconds)
-			if err := goneFrom(p.ctx, p.tx, int64(f.parcel), int(f.pos), timesheet.Seconds(f.seconds)); err != nil {
-				return twice, seconds, err
-			}
-			continue
-		}
-		kept = append(kept, f)
-	}
-	p.fresh = kept
-	if err := p.insertEntries(); err != nil {
-		return twice, seconds, err
-	}
-	return twice, seconds, p.insertTrusted()
-}
-
-// group is how many rows one INSERT takes; more gain nothing.
-const group = 64
-
-func (p *Planning) insertEntries() error {
-	insert := func(rows int) (*sql.Stmt, error) {
-		return p.prepare(`INSERT INTO entry VALUES (?,?,?,?)` + strings.Repeat(`,(?,?,?,?)`, rows-1))
-	}
-	args := make([]any, 0, 4*group)
-	for chunk := range slices.Chunk(p.fresh, group) {
-		stmt, err := insert(len(chunk))
-		if err != nil {
-			return err
-		}
-		args = args[:0]
-		for i := range chunk {
-			f := &chunk[i]
-			args = append(args, f.key[:], int64(f.digest), int64(f.parcel), int64(f.pos))
-		}
-		if _, err := stmt.ExecContext(p.ctx, args...); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (p *Planning) insertTrusted() error {
-	n := 0
-	for i := range p.fresh {
-		if p.fresh[i].trusted {
-			n++
-		}
-	}
-	if n == 0 {
-		return nil
-	}
-	order := make([]uint32, 0, n)
-	for i := range p.fresh {
-		if p.fresh[i].trusted {
-			order = append(order, uint32(i))
-		}
-	}
-	slices.SortFunc(order, func(a, b uint32) int { return bytes.Compare(p.fresh[a].key[4:], p.fresh[b].key[4:]) })
-	args := make([]any, 0, 2*group)
-	for chunk := range slices.Chunk(order, group) {
-		stmt, err := p.prepare(`INSERT OR IGNORE INTO trusted VALUES (?,?)` + strings.Repeat(`,(?,?)`, len(chunk)-1))
-		if err != nil {
-			return err
-		}
-		args = args[:0]
-		for _, i := range chunk {
-			f := &p.fresh[i]
-			args = append(args, f.key[4:], int64(f.key.Day()))
-		}
-		if _, err := stmt.ExecContext(p.ctx, args...); err != nil {
-			return err
-		}
-	}
-	return nil
-}
 
 // Days calls judge for every day of the read that has something to judge:
 // entries that this plan adds, or entries of this source that the ledger has
@@ -255,18 +148,11 @@ func (p *Planning) factsOf(parcel int64) ([]fact, error) {
 		return nil, nil
 	}
 	facts := make([]fact, n)
-	err = eachFact(blob, n, func(i int, person, project, _, _ []byte, _ int, _ timesheet.Day, s timesheet.Seconds) {
-		facts[i] = fact{person: p.personBytes(person), project: p.personBytes(project), seconds: uint32(s)}
+	err = eachFact(blob, n, func(i int, person, project, _, _ string, _ int, _ timesheet.Day, s timesheet.Seconds) {
+		facts[i] = fact{person: p.person(person), project: p.person(project), seconds: uint32(s)}
 	})
 	p.facts[parcel] = facts
 	return facts, err
-}
-
-func (p *Planning) personBytes(name []byte) uint32 {
-	if id, ok := p.personIDs[string(name)]; ok {
-		return id
-	}
-	return p.person(string(name))
 }
 
 // Hold moves entries of this plan, or unsent known ones, into a state of
@@ -360,7 +246,7 @@ func leave(ctx context.Context, tx *sql.Tx, key timesheet.Packed) error {
 		return err
 	}
 	var seconds timesheet.Seconds
-	if err := eachFact(blob, n, func(i int, _, _, _, _ []byte, _ int, _ timesheet.Day, s timesheet.Seconds) {
+	if err := eachFact(blob, n, func(i int, _, _, _, _ string, _ int, _ timesheet.Day, s timesheet.Seconds) {
 		if i == pos {
 			seconds = s
 		}

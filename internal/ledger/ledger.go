@@ -57,14 +57,14 @@ type Kind int
 
 // Kinds of errors.
 const (
-	Broken   Kind = iota // the disk, or the file
-	Missing              // there is no ledger
-	AlreadyThere         // there is one, and it is kept
-	Locked               // another process has it
-	OtherAPI             // it speaks for another API
-	Newer                // a newer program has written it
-	Unsafe               // it lies where it can be read by others, or on a network file system
-	Stolen               // another process took the lease while this one worked
+	Broken       Kind = iota // the disk, or the file
+	Missing                  // there is no ledger
+	AlreadyThere             // there is one, and it is kept
+	Locked                   // another process has it
+	OtherAPI                 // it speaks for another API
+	Newer                    // a newer program has written it
+	Unsafe                   // it lies where it can be read by others, or on a network file system
+	Stolen                   // another process took the lease while this one worked
 )
 
 // Error is a ledger that cannot be used, and what to do about it.

@@ -41,13 +41,13 @@ type Planning struct {
 
 	held       int64 // entries that the source has in the ledger
 	amendments bool  // there are any
-	bulk   []bulkKnown
-	loaded bool
-	seen   []timesheet.Packed // known keys met, when nothing is loaded
-	states map[int64]parcelState
-	days   map[timesheet.Day]struct{}
-	facts  map[int64][]fact
-	stmts  map[string]*sql.Stmt
+	bulk       []bulkKnown
+	loaded     bool
+	seen       []timesheet.Packed // known keys met, when nothing is loaded
+	states     map[int64]parcelState
+	days       map[timesheet.Day]struct{}
+	facts      map[int64][]fact
+	stmts      map[string]*sql.Stmt
 }
 
 // slot is where entries that end alike gather: a lane, or a state with its reason.
@@ -341,17 +341,17 @@ func (p *Planning) know(known **timesheet.Known, key timesheet.Packed, digest ui
 	k := &timesheet.Known{Key: key, Digest: digest, Seen: true}
 	k.State, k.Reason = p.stateAt(parcel, pos)
 	if k.State == timesheet.StateSent && p.amendments {
-			stmt, err := p.prepare(`SELECT digest FROM amendment WHERE key = ?`)
-			if err != nil {
-				return err
-			}
-			var d int64
-			switch err := stmt.QueryRowContext(p.ctx, key[:]).Scan(&d); {
-			case err == nil:
-				k.Amended = uint64(d)
-			case !errors.Is(err, sql.ErrNoRows):
-				return err
-			}
+		stmt, err := p.prepare(`SELECT digest FROM amendment WHERE key = ?`)
+		if err != nil {
+			return err
+		}
+		var d int64
+		switch err := stmt.QueryRowContext(p.ctx, key[:]).Scan(&d); {
+		case err == nil:
+			k.Amended = uint64(d)
+		case !errors.Is(err, sql.ErrNoRows):
+			return err
+		}
 	}
 	*known = k
 	return nil

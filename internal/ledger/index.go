@@ -1,0 +1,107 @@
+package ledger
+
+import (
+	"bytes"
+	"database/sql"
+	"slices"
+	"strings"
+
+	"github.com/exampleco/tsupload/internal/timesheet"
+)
+
+// rowsGroup is how many rows one INSERT takes; more gain nothing.
+const rowsGroup = 64
+
+// Index finishes the adding: parcels are written out, and the index is filled
+// in key order, because neighbours share pages; in the order of the file every
+// row would touch a page of its own. It returns how many entries were added
+// twice, and how long they are: two files of one read had the same row. The
+// second of them is taken back.
+func (p *Planning) Index() (twice int, seconds timesheet.Seconds, err error) {
+	twice, seconds, err = p.fillIndex()
+	return twice, seconds, explain("plan", err)
+}
+
+func (p *Planning) fillIndex() (twice int, seconds timesheet.Seconds, err error) {
+	for s, b := range p.open {
+		if err := p.flush(s, b); err != nil {
+			return 0, 0, err
+		}
+	}
+	clear(p.open)
+	slices.SortFunc(p.fresh, byKey)
+	kept := p.fresh[:0]
+	for _, f := range p.fresh {
+		if len(kept) > 0 && kept[len(kept)-1].key == f.key {
+			twice++
+			seconds += timesheet.Seconds(f.seconds)
+			if err := goneFrom(p.ctx, p.tx, int64(f.parcel), int(f.pos), timesheet.Seconds(f.seconds)); err != nil {
+				return twice, seconds, err
+			}
+			continue
+		}
+		kept = append(kept, f)
+	}
+	p.fresh = kept
+	// An entry that was there before must have been found by Lookup: the
+	// primary key refuses to have it in two parcels.
+	if err := p.insertRows("INSERT INTO entry VALUES ", 4, len(kept), func(i int, args []any) []any {
+		f := &kept[i]
+		return append(args, f.key[:], int64(f.digest), int64(f.parcel), int64(f.pos))
+	}); err != nil {
+		return twice, seconds, err
+	}
+	return twice, seconds, p.indexTrusted()
+}
+
+// byKey sorts by key, and equal keys by what was read first.
+func byKey(a, b fresh) int {
+	if c := bytes.Compare(a.key[:], b.key[:]); c != 0 {
+		return c
+	}
+	if a.parcel != b.parcel {
+		return int(a.parcel) - int(b.parcel)
+	}
+	return int(a.pos) - int(b.pos)
+}
+
+// indexTrusted makes entries with an id of the tracker's known by that id, so
+// that they are still known when their day has changed.
+func (p *Planning) indexTrusted() error {
+	var order []uint32
+	for i := range p.fresh {
+		if p.fresh[i].trusted {
+			order = append(order, uint32(i))
+		}
+	}
+	slices.SortFunc(order, func(a, b uint32) int { return bytes.Compare(p.fresh[a].key[4:], p.fresh[b].key[4:]) })
+	return p.insertRows("INSERT OR IGNORE INTO trusted VALUES ", 2, len(order), func(i int, args []any) []any {
+		f := &p.fresh[order[i]]
+		return append(args, f.key[4:], int64(f.key.Day()))
+	})
+}
+
+// insertRows inserts n rows, many at a time.
+func (p *Planning) insertRows(into string, columns, n int, row func(i int, args []any) []any) error {
+	one := "(?" + strings.Repeat(",?", columns-1) + ")"
+	args := make([]any, 0, columns*rowsGroup)
+	var stmt *sql.Stmt
+	for from, prepared := 0, 0; from < n; from += prepared {
+		rows := min(rowsGroup, n-from)
+		if rows != prepared {
+			var err error
+			if stmt, err = p.prepare(into + one + strings.Repeat(","+one, rows-1)); err != nil {
+				return err
+			}
+			prepared = rows
+		}
+		args = args[:0]
+		for i := from; i < from+rows; i++ {
+			args = row(i, args)
+		}
+		if _, err := stmt.ExecContext(p.ctx, args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
