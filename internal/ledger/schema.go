@@ -25,7 +25,10 @@ CREATE TABLE source (
 	name TEXT NOT NULL UNIQUE
 );
 
--- Planned entries of one source and one lane. See timesheet.Parcel.
+-- Planned entries of one source and one lane. See timesheet.Parcel. There is
+-- one row for hundreds of entries and it changes with every request, so it has
+-- no index beside its key: looking through all of them is cheap, keeping an
+-- index up to date is not.
 CREATE TABLE parcel (
 	id           INTEGER PRIMARY KEY,
 	source       INTEGER NOT NULL REFERENCES source(id),
@@ -55,8 +58,6 @@ CREATE TABLE parcel (
 	body         BLOB,
 	CHECK (0 <= settled AND settled <= begun AND begun <= n)
 );
-CREATE INDEX parcel_open ON parcel(source, lanes, lane, id) WHERE state = 'new' AND settled < n;
-CREATE INDEX parcel_waiting ON parcel(state, source) WHERE state <> 'new';
 
 -- What stays of the entries of a parcel: packed keys, and origin, person,
 -- project, duration.

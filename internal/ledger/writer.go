@@ -38,6 +38,9 @@ type writer struct {
 const (
 	beginSQL = `UPDATE parcel SET state = 'new', begun = ?, began = ?, attempts = attempts + 1, idem_key = ?, key_expires = ?, body_hash = ?, body = ?
 		WHERE id = ? AND settled = ? AND begun = settled AND state IN ('new', 'in_doubt')`
+	// A lane that goes on in the same parcel settles and begins in one statement.
+	nextSQL = `UPDATE parcel SET settled = ?, begun = ?, changed = ?, began = ?, attempts = attempts + 1, idem_key = ?, key_expires = ?, body_hash = ?, body = ?
+		WHERE id = ? AND settled = ? AND begun = ? AND state = 'new'`
 	receiptSQL = `INSERT OR REPLACE INTO receipt VALUES (?,?,?,?,?,?,?)`
 	advanceSQL = `UPDATE parcel SET settled = ?, begun = max(begun, ?), changed = ?, body = NULL WHERE id = ? RETURNING settled = n, op`
 	dropSQL    = `DELETE FROM content WHERE parcel = ?`
@@ -45,7 +48,7 @@ const (
 
 func newWriter(l *Ledger) (*writer, error) {
 	w := &writer{l: l, steps: make(chan step, 256), stmts: map[string]*sql.Stmt{}}
-	for _, query := range []string{beginSQL, receiptSQL, advanceSQL, dropSQL} {
+	for _, query := range []string{beginSQL, nextSQL, receiptSQL, advanceSQL, dropSQL} {
 		s, err := l.db.PrepareContext(context.Background(), query)
 		if err != nil {
 			return nil, explain("open the ledger", err)
@@ -111,6 +114,13 @@ func (w *writer) commit(steps []step) error {
 	defer func() { _ = tx.Rollback() }()
 	settled := false
 	for _, s := range steps {
+		if s.continues() {
+			if err := w.next(ctx, tx, s.settle, s.begin); err != nil {
+				return explain("record an answer", err)
+			}
+			settled = true
+			continue
+		}
 		if s.settle != nil {
 			settled = true
 			if err := w.settle(ctx, tx, s.settle); err != nil {
@@ -148,6 +158,38 @@ func (w *writer) begin(ctx context.Context, tx *sql.Tx, b *timesheet.Batch) erro
 	return nil
 }
 
+// continues tells whether a lane simply goes on: all accepted, and the next
+// Batch follows in the same parcel.
+func (s *step) continues() bool {
+	return s.settle != nil && s.begin != nil && s.settle.Each == nil && s.settle.All.State == timesheet.StateSent && s.settle.Outcome == "" &&
+		s.settle.Batch.Parcel == s.begin.Parcel && s.settle.Batch.To == s.begin.From
+}
+
+func (w *writer) next(ctx context.Context, tx *sql.Tx, s *timesheet.Settlement, b *timesheet.Batch) error {
+	if err := w.accepted(ctx, tx, s); err != nil {
+		return err
+	}
+	res, err := tx.StmtContext(ctx, w.stmts[nextSQL]).ExecContext(ctx, s.Batch.To, b.To, millis(s.At), time.Now().UnixMilli(),
+		b.IdempotencyKey, millis(b.KeyExpires), b.BodyHash[:], b.Body, b.Parcel, s.Batch.From, s.Batch.To)
+	if err != nil {
+		return err
+	}
+	if n, err := res.RowsAffected(); err != nil || n != 1 {
+		return errors.Join(errBegun, err)
+	}
+	return nil
+}
+
+// accepted keeps the receipt of a Batch that was accepted as a whole.
+func (w *writer) accepted(ctx context.Context, tx *sql.Tx, s *timesheet.Settlement) error {
+	ids := ""
+	if s.All.ID != "" {
+		b, _ := json.Marshal([]string{s.All.ID})
+		ids = string(b)
+	}
+	return w.receipt(ctx, tx, s, s.Batch.From, s.Batch.To-s.Batch.From, ids)
+}
+
 func (w *writer) settle(ctx context.Context, tx *sql.Tx, s *timesheet.Settlement) error {
 	if s.Outcome != "" {
 		detail, _ := json.Marshal(map[string]any{"from": s.Batch.From, "to": s.Batch.To, "status": s.Status, "attempts": s.Attempts, "detail": s.All.Detail})
@@ -160,12 +202,7 @@ func (w *writer) settle(ctx context.Context, tx *sql.Tx, s *timesheet.Settlement
 	}
 	switch s.All.State {
 	case timesheet.StateSent:
-		ids := ""
-		if s.All.ID != "" {
-			b, _ := json.Marshal([]string{s.All.ID})
-			ids = string(b)
-		}
-		if err := w.receipt(ctx, tx, s, s.Batch.From, s.Batch.To-s.Batch.From, ids); err != nil {
+		if err := w.accepted(ctx, tx, s); err != nil {
 			return err
 		}
 		return w.advance(ctx, tx, s)
