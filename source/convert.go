@@ -275,11 +275,11 @@ func clean(s string) string {
 	if s == "" {
 		return s
 	}
-	plain := s[0] > ' ' && s[len(s)-1] > ' '
-	for i := 0; plain && i < len(s); i++ {
-		plain = s[i] < 0x80
+	var all byte
+	for i := range len(s) {
+		all |= s[i]
 	}
-	if plain {
+	if all < 0x80 && s[0] > ' ' && s[len(s)-1] > ' ' {
 		return s
 	}
 	return norm.NFC.String(strings.TrimSpace(s))

@@ -1,6 +1,7 @@
 package source
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strconv"
@@ -54,8 +55,7 @@ func (s *Source) place(file string, err error) error {
 	if err == nil {
 		return nil
 	}
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		if e.Source == "" {
 			e.Source = s.cfg.Name
 		}
@@ -63,6 +63,9 @@ func (s *Source) place(file string, err error) error {
 			e.File = file
 		}
 		return err
+	}
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err // no fault of the source's
 	}
 	return &Error{Source: s.cfg.Name, File: file, Message: "reading", Err: err}
 }

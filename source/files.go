@@ -22,6 +22,7 @@ type unit struct {
 	name  string // as shown
 	f     *os.File
 	spool bool // ours, to be removed
+	gone  bool // already removed
 	json  bool // records of a JSON export, counted instead of lines
 	stamp stamp
 	ended bool // with a newline
@@ -241,7 +242,9 @@ func newSpool(dir, name string) (*unit, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &unit{name: name, f: f, spool: true}, nil
+	// Where an open file can be removed, no crash leaves it behind.
+	gone := os.Remove(f.Name()) == nil
+	return &unit{name: name, f: f, spool: true, gone: gone}, nil
 }
 
 // seal ends the writing to a spool.
@@ -255,7 +258,7 @@ func (u *unit) seal() (err error) {
 
 func (u *unit) close() error {
 	err := u.f.Close()
-	if u.spool {
+	if u.spool && !u.gone {
 		err = errors.Join(err, os.Remove(u.f.Name()))
 	}
 	return err

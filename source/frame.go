@@ -53,7 +53,7 @@ func (f *framer) newline(from int) (int, error) {
 			return 0, errTooLong
 		}
 		if f.err != nil {
-			if f.err == io.EOF {
+			if errors.Is(f.err, io.EOF) {
 				return from, nil
 			}
 			return 0, f.err
@@ -88,7 +88,7 @@ func (f *framer) fill() {
 func (f *framer) next(fr *frame) error {
 	for {
 		n, err := f.newline(0)
-		if err == errTooLong {
+		if errors.Is(err, errTooLong) {
 			return &Error{
 				Line: f.line + 1, Message: fmt.Sprintf("a line is longer than %d bytes", f.maxLine),
 				HintText: "this is no CSV file, or its line ends are of a kind that is not read",
@@ -110,9 +110,7 @@ func (f *framer) next(fr *frame) error {
 			line = f.buf[f.start : f.start+n]
 		} else {
 			f.line++
-			if i := bytes.IndexByte(line, '\r'); i >= 0 && i < n-2 {
-				fr.cr = true
-			}
+			fr.cr = bytes.IndexByte(chomp(line), '\r') >= 0
 		}
 		f.start += n
 		if !fr.quoted && f.blank(line) {
@@ -132,6 +130,13 @@ func (f *framer) next(fr *frame) error {
 	}
 }
 
+// chomp takes one line end off b, as encoding/csv does: at the end of the file
+// a CR alone is one.
+func chomp(b []byte) []byte {
+	b = bytes.TrimSuffix(b, []byte{'\n'})
+	return bytes.TrimSuffix(b, []byte{'\r'})
+}
+
 // blank tells whether a record is nothing but delimiters and space, as
 // spreadsheets leave behind the end of a table.
 func (f *framer) blank(line []byte) bool {
@@ -146,18 +151,17 @@ func (f *framer) blank(line []byte) bool {
 // quotedRecord finds the end of a record whose first line, of n bytes,
 // contains a quotation mark.
 func (f *framer) quotedRecord(fr *frame, n int) (int, error) {
-	pos, opened := 0, f.line
-	lines := 1
+	pos, lines := 0, 1
 	for {
 		b := f.buf[f.start : f.start+n]
 		if pos < n && b[pos] == '"' {
-			opened = f.line + lines - 1
+			opened := f.line + lines - 1
 			pos++
 			for {
 				i := bytes.IndexByte(b[pos:], '"')
 				if i < 0 {
 					more, err := f.newline(n)
-					if err == errTooLong || err == nil && more == n {
+					if errors.Is(err, errTooLong) || err == nil && more == n {
 						what := "is never closed"
 						if err != nil {
 							what = fmt.Sprintf("is still open after %d bytes", f.maxLine)
@@ -198,16 +202,14 @@ func (f *framer) quotedRecord(fr *frame, n int) (int, error) {
 			return n, nil
 		}
 		i := bytes.IndexByte(b[pos:], f.delim)
-		field := b[pos:]
+		field := chomp(b[pos:])
 		if i >= 0 {
-			field = field[:i]
+			field = b[pos : pos+i]
 		}
 		if bytes.IndexByte(field, '"') >= 0 {
 			fr.bad = "a quotation mark stands within an unquoted value"
 		}
-		if j := bytes.IndexByte(field, '\r'); j >= 0 && pos+j < n-2 {
-			fr.cr = true
-		}
+		fr.cr = fr.cr || bytes.IndexByte(field, '\r') >= 0
 		if i < 0 || fr.bad != "" {
 			f.line += lines
 			return n, nil
@@ -252,7 +254,7 @@ func (fr *frame) field(delim byte, pos int) (raw []byte, next int) {
 	if i := bytes.IndexByte(b[pos:], delim); i >= 0 {
 		return b[pos : pos+i], pos + i + 1
 	}
-	return bytes.TrimRight(b[pos:], "\r\n"), -1
+	return chomp(b[pos:]), -1
 }
 
 // fields parses the frame as well as it can be; a bad one is split at the
@@ -260,7 +262,7 @@ func (fr *frame) field(delim byte, pos int) (raw []byte, next int) {
 func (fr *frame) fields(delim byte) []string {
 	if fr.bad != "" {
 		var out []string
-		for _, f := range bytes.Split(bytes.TrimRight(fr.data, "\r\n"), []byte{delim}) {
+		for f := range bytes.SplitSeq(chomp(fr.data), []byte{delim}) {
 			out = append(out, string(f))
 		}
 		return out

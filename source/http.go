@@ -11,7 +11,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"time"
 
@@ -175,7 +174,7 @@ func (f *fetch) page(ctx context.Context, u *url.URL) (*url.URL, error) {
 	body := &limited{r: resp.Body, left: &f.left, max: f.h.MaxBytes}
 	head := make([]byte, 512)
 	n, err := io.ReadFull(body, head)
-	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF || err != nil && body.err != nil && body.err != io.EOF {
+	if err != nil && (!short(err) || body.failed()) {
 		return nil, cut(cmp.Or(body.err, err))
 	}
 	head = head[:n]
@@ -200,7 +199,7 @@ func (f *fetch) page(ctx context.Context, u *url.URL) (*url.URL, error) {
 			f.json = newJSONSpool(f.spool.f, f.h.Records, f.h.Next)
 		}
 		if next, err = f.json.page(all); err != nil {
-			if body.err != nil && body.err != io.EOF {
+			if body.failed() {
 				err = cut(body.err)
 			}
 			return nil, err
@@ -216,7 +215,7 @@ func (f *fetch) page(ctx context.Context, u *url.URL) (*url.URL, error) {
 			return nil, cut(err)
 		}
 		// A short read can hide that the end came too early.
-		if body.err != nil && body.err != io.EOF {
+		if body.failed() {
 			return nil, cut(body.err)
 		}
 		if f.h.Next == "link" {
@@ -232,114 +231,4 @@ func (f *fetch) page(ctx context.Context, u *url.URL) (*url.URL, error) {
 	}
 	to.Fragment = ""
 	return to, nil
-}
-
-// csvPage appends a page to the spool. The header of later pages is left out;
-// it must be the first page's.
-func (f *fetch) csvPage(r io.Reader) error {
-	buf := make([]byte, 64<<10)
-	n, err := io.ReadFull(r, buf)
-	if err != nil && err != io.ErrUnexpectedEOF && err != io.EOF {
-		return err
-	}
-	buf = buf[:n]
-	if f.header != nil {
-		buf = bytes.TrimPrefix(buf, []byte("\xef\xbb\xbf"))
-	}
-	header, rest, found := bytes.Cut(buf, []byte("\n"))
-	if f.header == nil {
-		f.header = bytes.Clone(bytes.TrimPrefix(header, []byte("\xef\xbb\xbf")))
-		rest = buf
-	} else if len(buf) > 0 && !bytes.Equal(bytes.TrimRight(header, "\r"), bytes.TrimRight(f.header, "\r")) {
-		return &Error{Message: "a later page has another header than the first", HintText: "check that all pages are of one export"}
-	} else {
-		if !found {
-			rest = nil
-		}
-		if _, err := f.newline(); err != nil {
-			return err
-		}
-	}
-	if _, err := f.spool.f.Write(rest); err != nil {
-		return err
-	}
-	_, err = io.Copy(f.spool.f, r)
-	return err
-}
-
-// newline ends the last row of the page before, where it did not itself.
-func (f *fetch) newline() (int, error) {
-	st, _, err := stampOf(f.spool.f)
-	if err != nil {
-		return 0, err
-	}
-	if ended, err := endsWithNewline(f.spool.f, st.size); err != nil || ended {
-		return 0, err
-	}
-	return f.spool.f.WriteString("\n")
-}
-
-func cut(err error) error {
-	if errors.Is(err, io.ErrUnexpectedEOF) {
-		return &Error{Message: "the answer was cut off", HintText: "run again; nothing of it was used"}
-	}
-	var e *Error
-	var path *os.PathError
-	if errors.As(err, &e) || errors.As(err, &path) {
-		return err
-	}
-	return &Error{Message: "reading the answer", HintText: "run again; nothing of it was used", Err: noURL(err)}
-}
-
-// limited counts what comes, after decompression, against what may.
-type limited struct {
-	r    io.Reader
-	left *int64
-	max  int64
-	err  error
-}
-
-func (l *limited) Read(p []byte) (int, error) {
-	n, err := l.r.Read(p)
-	if *l.left -= int64(n); *l.left < 0 {
-		n, err = 0, &Error{Message: fmt.Sprintf("the export is larger than %d bytes", l.max), HintText: "ask for a shorter time with http.since, or raise http.max_bytes"}
-	}
-	if err != nil {
-		l.err = err
-	}
-	return n, err
-}
-
-// linkNext is the target of the Link header with rel=next (RFC 8288).
-func linkNext(h http.Header) string {
-	for _, value := range h.Values("Link") {
-		for value != "" {
-			_, rest, ok := strings.Cut(value, "<")
-			if !ok {
-				break
-			}
-			target, params, ok := strings.Cut(rest, ">")
-			if !ok {
-				break
-			}
-			value = ""
-			if i := strings.Index(params, ",<"); i >= 0 {
-				params, value = params[:i], params[i:]
-			} else if i := strings.Index(params, ", <"); i >= 0 {
-				params, value = params[:i], params[i:]
-			}
-			for param := range strings.SplitSeq(params, ";") {
-				k, v, _ := strings.Cut(strings.TrimSpace(param), "=")
-				if !strings.EqualFold(k, "rel") {
-					continue
-				}
-				for rel := range strings.FieldsSeq(strings.Trim(v, `"`)) {
-					if strings.EqualFold(rel, "next") {
-						return target
-					}
-				}
-			}
-		}
-	}
-	return ""
 }

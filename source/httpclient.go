@@ -66,8 +66,8 @@ func checkRetry(ctx context.Context, resp *http.Response, err error) (bool, erro
 		again, _ := retryablehttp.DefaultRetryPolicy(ctx, nil, err)
 		return again && !errors.Is(err, errElsewhere) && !errors.Is(err, errRedirects), nil
 	}
-	switch {
-	case resp.StatusCode == http.StatusTooManyRequests, resp.StatusCode == http.StatusServiceUnavailable:
+	switch resp.StatusCode {
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		return retryAfter(resp) <= maxRetryAfter, nil
 	default:
 		return resp.StatusCode >= 500 && resp.StatusCode != http.StatusNotImplemented, nil
@@ -83,7 +83,7 @@ func backoff(least, most time.Duration, attempt int, resp *http.Response) time.D
 		}
 	}
 	bound := min(least<<min(attempt, 16), most)
-	return least/2 + rand.N(bound)
+	return least/2 + rand.N(bound) //nolint:gosec // jitter is no secret
 }
 
 // retryAfter reads Retry-After, in seconds or as a date; nonsense is 0. It
@@ -189,8 +189,7 @@ func (f *fetch) authorize(ctx context.Context, h http.Header) error {
 // noURL takes the URL, which may hold secrets in its query, off an error of
 // net/http.
 func noURL(err error) error {
-	var u *url.Error
-	if errors.As(err, &u) {
+	if u, ok := errors.AsType[*url.Error](err); ok {
 		return u.Err
 	}
 	return err

@@ -98,15 +98,13 @@ func (j *jsonSpool) walk(path string, depth int) error {
 			j.found = true
 		}
 		for j.dec.More() {
-			sub := path
+			sub := join(path, "[]")
 			if !list {
 				key, err := j.dec.Token()
 				if err != nil {
 					return err
 				}
 				sub = join(path, fmt.Sprint(key))
-			} else {
-				sub = join(path, "[]")
 			}
 			if records {
 				err = j.record(depth + 1)

@@ -61,8 +61,9 @@ func (c *converter) when(e *timesheet.Entry, rec *record, start, end *moment) *f
 			// JSON exports put a whole stamp where others have a date.
 			var m moment
 			if i := stampSplit(date); i > 0 && c.moment(date, fieldDate, &m) == nil && m.hasDay {
-				day, f = c.local(&m), nil
-				v.Date = m.day.String()
+				// Midnight in UTC is how some write a day; no zone may move it.
+				day, f = m.day, nil
+				v.Date = day.String()
 			}
 			if f != nil {
 				return f

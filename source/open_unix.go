@@ -18,7 +18,7 @@ func isLink(err error) bool { return errors.Is(err, syscall.ELOOP) || errors.Is(
 
 func inode(fi fs.FileInfo) uint64 {
 	if st, ok := fi.Sys().(*syscall.Stat_t); ok {
-		return uint64(st.Ino)
+		return st.Ino
 	}
 	return 0
 }

@@ -1,6 +1,7 @@
 package source
 
 import (
+	"errors"
 	"io"
 	"runtime"
 	"sync"
@@ -112,7 +113,7 @@ func decodeAll(r io.Reader, t *table, lim *Limits, each func(rec *record, why st
 				return err
 			}
 		}
-		if b.err == io.EOF {
+		if errors.Is(b.err, io.EOF) {
 			return nil
 		}
 		if b.err != nil {

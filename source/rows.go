@@ -64,8 +64,7 @@ func (r *Reading) rowsOf(ctx context.Context, u *unit, yield func(*timesheet.Row
 		}
 		return bad.verdict(rows)
 	}()
-	var y yieldError
-	if errors.As(err, &y) {
+	if y, ok := errors.AsType[yieldError](err); ok {
 		return y.error
 	}
 	return r.s.place(u.name, err)

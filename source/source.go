@@ -96,9 +96,9 @@ type Config struct {
 	DurationFormat string
 	// Decimal is ".", ",", or empty: decided by the file.
 	Decimal string
-	// Delimiter is one of , ; | and tab, or empty: sniffed from the header.
+	// Delimiter is one of , ; | and tab, or empty or auto: sniffed from the header.
 	Delimiter string
-	// Encoding is utf-8, utf-16le, utf-16be, windows-1252, or empty: sniffed.
+	// Encoding is utf-8, utf-16le, utf-16be, windows-1252, or empty or auto: sniffed.
 	Encoding string
 
 	// People maps a person as in the export to a user id. With a map, a person
@@ -207,6 +207,14 @@ func New(cfg Config) (*Source, error) {
 	fill(&cfg.Limits.Files, 4096)
 	fill(&cfg.Limits.BadMin, 50)
 	fill(&cfg.Limits.BadShare, 0.2)
+	for _, v := range []*string{&cfg.Delimiter, &cfg.Encoding} {
+		if *v == "auto" {
+			*v = ""
+		}
+	}
+	if cfg.Delimiter == "tab" || cfg.Delimiter == `\t` {
+		cfg.Delimiter = "\t"
+	}
 	s := &Source{cfg: cfg, log: cfg.Logger}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
@@ -214,6 +222,9 @@ func New(cfg Config) (*Source, error) {
 	s.log = s.log.With("source", cfg.Name)
 	if cfg.Name == "" || cfg.Location == nil {
 		return nil, s.fault("name and timezone are required", "")
+	}
+	if cfg.User != "" && !timesheet.CleanID(cfg.User) {
+		return nil, s.fault("user contains invisible or control characters", "")
 	}
 	given := 0
 	for _, is := range []bool{cfg.Glob != "", len(cfg.Files) > 0, cfg.Stdin != nil, cfg.HTTP != nil} {
@@ -233,7 +244,7 @@ func New(cfg Config) (*Source, error) {
 		"csv.encoding":          {cfg.Encoding, " utf-8 utf-16le utf-16be windows-1252 "},
 	} {
 		if value[0] != "" && (strings.Contains(value[0], " ") || !strings.Contains(value[1], " "+value[0]+" ")) {
-			return nil, s.fault(key+": "+quote(value[0])+" is not one of"+strings.ReplaceAll(strings.TrimRight(value[1], " "), " ", " "), "")
+			return nil, s.fault(key+": "+quote(value[0])+" is not one of"+strings.TrimRight(value[1], " "), "")
 		}
 	}
 	if len(cfg.Delimiter) > 1 || cfg.Delimiter != "" && !strings.Contains(delimiters, cfg.Delimiter) {

@@ -13,8 +13,9 @@ const (
 )
 
 // breaker stops lanes from running against an API that is down. It opens after
-// failures in a row and never because of a 4xx. While it is open, one lane
-// after a pause may send one entry; when that works, all go on.
+// failures in a row, of which an answer 2xx that is no evidence is one, and
+// never because of a 4xx. While it is open, one lane after a pause may send one
+// entry; when that works, all go on.
 type breaker struct {
 	mu     sync.Mutex
 	base   time.Duration
@@ -31,7 +32,7 @@ func newBreaker(base time.Duration) *breaker { return &breaker{base: base} }
 func (b *breaker) saw(class Class, resp *http.Response) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	down := class == NotSent || class == Unknown && (resp == nil || resp.StatusCode >= 500) || class == Busy && resp != nil && resp.StatusCode >= 500
+	down := class == NotSent || class == Unknown && (resp == nil || resp.StatusCode >= 500 || resp.StatusCode < 300) || class == Busy && resp != nil && resp.StatusCode >= 500
 	if !down {
 		if class != NoToken {
 			b.failed, b.open, b.probes, b.probe = 0, false, 0, false

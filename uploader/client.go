@@ -116,6 +116,25 @@ type attempt struct {
 	req   *request
 	wrote atomic.Bool
 	n     int
+	// open says that an earlier attempt may have been executed. Whatever a later
+	// one comes to, short of an answer to the request itself, does not change that.
+	open bool
+}
+
+// verdict is what all attempts together mean, of which the last was class.
+func (a *attempt) verdict(class Class) Class {
+	if !a.open {
+		return class
+	}
+	switch class {
+	case Accepted, PerItem, KeyReused, InProgress, Conflict, Unknown:
+		return class
+	case Refused:
+		if len(a.req.positions) == 1 {
+			return class // the same content was refused the first time as well
+		}
+	}
+	return Unknown
 }
 
 type attemptKey struct{}
@@ -130,7 +149,9 @@ func (c *client) checkRetry(ctx context.Context, resp *http.Response, err error)
 	a.n++
 	c.requests.Add(1)
 	class := c.classify(resp, err, a.wrote.Load(), a.req)
-	c.breaker.saw(class, resp)
+	if class != Accepted { // the body of that decides
+		c.breaker.saw(class, resp)
+	}
 	a.wrote.Store(false)
 	if class == Accepted || !class.again(a.req.idempotent()) || a.n >= maxAttempts || c.breaker.isOpen() || c.drained() {
 		a.wrote.Store(class != NotSent)
@@ -141,6 +162,7 @@ func (c *client) checkRetry(ctx context.Context, resp *http.Response, err error)
 			return false, nil
 		}
 	}
+	a.open = a.open || class == Unknown || class == InProgress
 	c.log.DebugContext(ctx, "request is repeated", "class", string(class), "attempt", a.n)
 	return true, nil
 }
@@ -161,7 +183,7 @@ func (c *client) backoff(_, _ time.Duration, n int, resp *http.Response) time.Du
 			return wait
 		}
 	}
-	return jitter(c.api.RetryWait, n)
+	return min(jitter(c.api.RetryWait, n), longestNap)
 }
 
 // jitter is random(0, min(cap, base·2^n)).
@@ -180,6 +202,10 @@ func (c *client) send(ctx context.Context, req *request) verdict {
 	for {
 		v = c.once(ctx, req, a)
 		v.attempts = a.n
+		if class := a.verdict(v.class); class != v.class {
+			v.class, v.detail = class, "an earlier attempt may have been executed; the last one: "+v.detail
+		}
+		a.open = a.open || v.class == Unknown
 		// An answer that came but is no evidence: where repeating is harmless
 		// it is worth asking again.
 		if v.class != Unknown || !req.idempotent() || v.status == 0 || a.n >= maxAttempts || c.drained() || c.breaker.isOpen() {
@@ -251,6 +277,9 @@ func (c *client) once(ctx context.Context, req *request, a *attempt) verdict {
 		v.class, v.detail = Unknown, fmt.Sprintf("the answer is larger than %d bytes", maxAnswer)
 	default:
 		c.check(&v, req, resp, body)
+	}
+	if class == Accepted {
+		c.breaker.saw(v.class, resp)
 	}
 	return v
 }

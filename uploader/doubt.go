@@ -72,7 +72,7 @@ func (u *Uploader) resend(ctx context.Context, p *timesheet.Parcel, r *Report) e
 		v.class = Unknown
 		v.detail = "the repeated request got no answer either"
 	}
-	if v.class == Refused && len(positions) > 1 {
+	if v.class == TooLarge || v.class == Refused && len(positions) > 1 {
 		v.class = Unknown
 	}
 	if _, err := l.end(ctx, p, 0, to, positions, v); err != nil {

@@ -154,7 +154,7 @@ func (p *plan) judgePerson(v *judgement, name string, day timesheet.Day, d *pers
 			v.suspects++
 		}
 		switch {
-		case p.bad[f.Key]:
+		case p.bad[f.Key] || f.Conflict:
 			v.doubled = append(v.doubled, f.Key)
 			p.report.move(timesheet.StateRejected, timesheet.ReasonDuplicateID, name, day, f.Seconds)
 		case anyGone && !f.Trusted:

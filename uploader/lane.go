@@ -19,7 +19,6 @@ import (
 type sending struct {
 	u        *Uploader
 	r        *Report
-	stopping <-chan struct{}
 	deadline time.Time
 	// limit is how many entries the API takes in a request; a 413 lowers it.
 	limit   atomic.Int64
@@ -35,21 +34,37 @@ type sending struct {
 // The first entries of a run show whether the mapping is right at all.
 const (
 	judgeFirst = 50
+	maxRounds  = 3
 )
 
 // send empties the lanes. Parcels that an earlier run planned for another
 // number of lanes go first, one plan after the other: within a plan, a
 // person's day is always in one lane.
-func (u *Uploader) send(ctx context.Context, stopping <-chan struct{}, r *Report) error {
-	ready, err := u.cfg.Ledger.Ready(ctx, u.feedIDs())
-	if err != nil {
-		return err
-	}
-	s := &sending{u: u, r: r, stopping: stopping}
+func (u *Uploader) send(ctx context.Context, r *Report) error {
+	s := &sending{u: u, r: r}
 	s.deadline, _ = ctx.Deadline()
 	s.limit.Store(int64(u.cfg.API.BatchSize))
-	u.client.stopping = stopping
-	defer func() { r.Requests = int(u.client.requests.Load()) }()
+	for range maxRounds {
+		ready, err := u.cfg.Ledger.Ready(ctx, u.feedIDs())
+		if err != nil || len(ready) == 0 {
+			return err
+		}
+		s.round(ctx, ready)
+		if s.err != nil || r.stopped() {
+			return s.err
+		}
+	}
+	ready, err := u.cfg.Ledger.Ready(ctx, u.feedIDs())
+	if err == nil && len(ready) > 0 {
+		r.stop(&StopError{Kind: StopUnreachable, Message: "the API puts entries off; they go out with the next run", HintText: "nothing is lost: run again later"})
+	}
+	return err
+}
+
+// round sends what is ready. What comes out of it as new, because the API
+// accepts only parts of a batch, is for another round.
+func (s *sending) round(ctx context.Context, ready map[int]map[int][]int64) {
+	u := s.u
 	plans := slices.SortedFunc(maps.Keys(ready), func(a, b int) int {
 		if now := u.cfg.API.Concurrency; a == now || b == now {
 			return map[bool]int{true: 1, false: -1}[a == now]
@@ -71,7 +86,6 @@ func (u *Uploader) send(ctx context.Context, stopping <-chan struct{}, r *Report
 		}
 		wg.Wait()
 	}
-	return s.err
 }
 
 func (s *sending) fail(err error) {
@@ -96,11 +110,11 @@ func (s *sending) mayBegin(ctx context.Context) (ok, probe bool) {
 		case s.failed() || s.r.stopped():
 			return false, false
 		case s.u.client.drained():
-			s.r.stop(&StopError{Kind: StopDrained, Message: "the run was asked to end; what is left goes out with the next one"})
+			s.r.stop(drainedStop())
 			return false, false
 		case ctx.Err() != nil || time.Until(s.deadline) < s.u.cfg.API.Timeout+2*time.Second:
 			// What could not end in time does not begin.
-			s.r.stop(&StopError{Kind: StopDeadline, Message: "the time for this run is over; what is left goes out with the next one", HintText: "run more often, or raise run.deadline"})
+			s.r.stop(outOfTime())
 			return false, false
 		}
 		ok, probe, wait := s.u.client.breaker.admit()
@@ -113,6 +127,14 @@ func (s *sending) mayBegin(ctx context.Context) (ok, probe bool) {
 		}
 		s.u.client.sleep(ctx, wait)
 	}
+}
+
+func drainedStop() *StopError {
+	return &StopError{Kind: StopDrained, Message: "the run was asked to end; what is left goes out with the next one"}
+}
+
+func outOfTime() *StopError {
+	return &StopError{Kind: StopDeadline, Message: "the time for this run is over; what is left goes out with the next one", HintText: "run more often, or raise run.deadline"}
 }
 
 // laneRun sends one lane's parcels, one Batch after the other.
@@ -157,8 +179,20 @@ func (l *laneRun) flush(ctx context.Context) error {
 func (l *laneRun) parcel(ctx context.Context, p *timesheet.Parcel) (more bool, err error) {
 	span := int(l.limit.Load())
 	for at := p.Settled; at < len(p.Entries); {
+		if _, left := next(p, at, 1); len(left) == 0 {
+			return true, l.close(ctx, p, at)
+		}
 		ok, probe := l.mayBegin(ctx)
 		if !ok {
+			return false, nil
+		}
+		// Nothing has begun yet: the end of the run may come while waiting.
+		if l.u.client.limiter.Wait(ctx) != nil {
+			l.r.stop(outOfTime())
+			return false, nil
+		}
+		if l.u.client.drained() {
+			l.r.stop(drainedStop())
 			return false, nil
 		}
 		span = max(1, min(span, int(l.limit.Load())))
@@ -167,9 +201,6 @@ func (l *laneRun) parcel(ctx context.Context, p *timesheet.Parcel) (more bool, e
 			take = 1
 		}
 		to, positions := next(p, at, take)
-		if len(positions) == 0 {
-			break // the rest has moved elsewhere
-		}
 		v, err := l.batch(ctx, p, at, to, positions)
 		if err != nil {
 			return false, err
@@ -195,6 +226,17 @@ func (l *laneRun) parcel(ctx context.Context, p *timesheet.Parcel) (more bool, e
 	return true, nil
 }
 
+// close settles the end of a parcel whose last entries have all moved to
+// others, so that it is not looked at again.
+func (l *laneRun) close(ctx context.Context, p *timesheet.Parcel, at int) error {
+	if err := l.flush(ctx); err != nil {
+		return err
+	}
+	n := len(p.Entries)
+	s := timesheet.Settlement{Batch: timesheet.Batch{Parcel: p.ID, From: at, To: n}, At: time.Now(), Each: make([]timesheet.Fate, n-at)}
+	return l.u.cfg.Ledger.Record(context.WithoutCancel(ctx), &s, nil)
+}
+
 // next takes up to n entries from at on that are still in the parcel.
 func next(p *timesheet.Parcel, at, n int) (to int, positions []int) {
 	for to = at; to < len(p.Entries) && len(positions) < n; to++ {
@@ -217,9 +259,6 @@ func (l *laneRun) batch(ctx context.Context, p *timesheet.Parcel, at, to int, po
 		}
 		req.key = idempotencyKey(p.Op, keys, b.BodyHash)
 		b.IdempotencyKey, b.KeyExpires, b.Body = req.key, time.Now().Add(l.u.cfg.API.KeyTTL), req.body
-	}
-	if err := l.u.client.limiter.Wait(ctx); err != nil {
-		return verdict{class: Busy}, nil //nolint:nilerr // the run is ending; nothing has begun
 	}
 	if l.pending != nil {
 		crash.Point("C6")
@@ -394,8 +433,10 @@ func (l *laneRun) stopFor(v verdict) {
 		l.r.stop(&StopError{Kind: StopConfig, Message: "this is not how to upload to " + l.u.cfg.API.URL + ": " + v.detail, HintText: "check api.url: entries go to {url}/timesheets/upload"})
 	case KeyReused:
 		l.r.stop(&StopError{Kind: StopBug, Message: "the API has seen this idempotency key with another body: " + v.detail, HintText: "this is a fault in tsupload; please report it. The entries are in doubt and are not sent again"})
-	case NoToken:
-		l.r.stop(v.stop)
+	default:
+		if v.stop != nil { // no token
+			l.r.stop(v.stop)
+		}
 	}
 }
 

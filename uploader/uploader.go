@@ -166,7 +166,9 @@ func (u *Uploader) Run(ctx context.Context, stopping <-chan struct{}) (*Report, 
 	ctx, cancel := context.WithTimeout(ctx, u.cfg.Deadline)
 	defer cancel()
 	r := newReport(u.cfg)
-	err := u.run(ctx, stopping, r)
+	u.client.stopping = stopping
+	err := u.run(ctx, r)
+	r.Requests = int(u.client.requests.Load())
 	r.Ended = time.Now()
 	if !u.cfg.DryRun && r.started {
 		if end := u.cfg.Ledger.EndRun(ctx, u.cfg.RunID, r.exit(err), r.totals()); err == nil {
@@ -177,7 +179,7 @@ func (u *Uploader) Run(ctx context.Context, stopping <-chan struct{}) (*Report, 
 }
 
 // run is the order of work.
-func (u *Uploader) run(ctx context.Context, stopping <-chan struct{}, r *Report) error {
+func (u *Uploader) run(ctx context.Context, r *Report) error {
 	// 1. What a dead process left on the wire is in doubt from now on.
 	if err := u.begin(ctx, r); err != nil {
 		return err
@@ -208,7 +210,7 @@ func (u *Uploader) run(ctx context.Context, stopping <-chan struct{}, r *Report)
 	if err := u.settleDoubt(ctx, work.doubt, r); err != nil {
 		return err
 	}
-	if err := u.send(ctx, stopping, r); err != nil {
+	if err := u.send(ctx, r); err != nil {
 		return err
 	}
 	// 6. What fell in doubt just now may be there to see already.

@@ -107,8 +107,8 @@ type Auth struct {
 	Resource []string `yaml:"resource"`
 	// Further form parameters of the token request.
 	Params map[string]string `yaml:"params"`
-	// Whose identity uploads carry: machine (client credentials) or person (auth login).
-	As string `yaml:"as" enum:"machine,person"`
+	// Whose identity uploads carry. Only machine (client credentials) is supported so far.
+	As string `yaml:"as" enum:"machine"`
 	// Scopes that the token must carry, where the granted names differ from those asked for.
 	ExpectedScopes []string `yaml:"expected_scopes" check:"scope"`
 	// Check the token's scopes before the first upload.

@@ -33,6 +33,10 @@ func (p *Planning) fillIndex() (twice int, seconds timesheet.Seconds, err error)
 	kept := p.fresh[:0]
 	for _, f := range p.fresh {
 		if len(kept) > 0 && kept[len(kept)-1].key == f.key {
+			// Under one id the two files may say different things.
+			if kept[len(kept)-1].digest != f.digest {
+				kept[len(kept)-1].conflict = true
+			}
 			twice++
 			seconds += timesheet.Seconds(f.seconds)
 			if err := goneFrom(p.ctx, p.tx, int64(f.parcel), int(f.pos), timesheet.Seconds(f.seconds)); err != nil {

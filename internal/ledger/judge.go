@@ -36,7 +36,7 @@ func (p *Planning) Days(judge func(day timesheet.Day, known []timesheet.Known, a
 			f := &p.fresh[at+i]
 			added = append(added, timesheet.Fresh{
 				Key: f.key, Person: p.persons[f.person], Seconds: timesheet.Seconds(f.seconds), Start: int(f.start) - 1,
-				Trusted: f.trusted, New: f.state == 0,
+				Trusted: f.trusted, Conflict: f.conflict, New: f.state == 0,
 			})
 		}
 		at = end

@@ -76,7 +76,9 @@ type fresh struct {
 	parcel  uint32
 	pos     uint16
 	trusted bool
-	state   byte // 0: new
+	// conflict: another row of the read has the same id and another content.
+	conflict bool
+	state    byte // 0: new
 }
 
 type bulkKnown struct {

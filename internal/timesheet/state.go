@@ -137,5 +137,7 @@ type Fresh struct {
 	Seconds Seconds
 	Start   int  // seconds into the day, -1 without a time of day
 	Trusted bool // has an id of the tracker's own
-	New     bool // about to be sent, as opposed to held
+	// Conflict says that another row of the read has the same id and another content.
+	Conflict bool
+	New      bool // about to be sent, as opposed to held
 }

@@ -1,0 +1,229 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/mattn/go-isatty"
+	"github.com/spf13/cobra"
+
+	"github.com/exampleco/tsupload/internal/config"
+	"github.com/exampleco/tsupload/tokencache"
+)
+
+func newAuthCommand(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "auth",
+		Short: "Look at, obtain and store credentials",
+		Long: `tsupload obtains access tokens with its own machine identity (OAuth 2.0 client
+credentials). One token serves every run until it nears its end.`,
+		Example: `  tsupload auth status
+  tsupload auth set-secret < secret.txt`,
+		RunE: group,
+	}
+	var minTTL time.Duration
+	token := &cobra.Command{
+		Use:   "token",
+		Short: "Print an access token",
+		Long: `Print an access token on standard output, for use in other programs. The kept one
+is printed where it is good for long enough; otherwise one is obtained.
+
+This is the only command that prints a token: keep its output out of logs.`,
+		Example: `  curl -H "Authorization: Bearer $(tsupload auth token)" https://timesheets.example.com/timesheets
+  tsupload auth token --min-ttl 10m`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return runAuthToken(cmd.Context(), a, minTTL) },
+	}
+	token.Flags().DurationVar(&minTTL, "min-ttl", 0, "obtain another token where the kept one ends sooner than this")
+	cmd.AddCommand(
+		&cobra.Command{
+			Use:   "status",
+			Short: "Show whose credentials are used, and the kept token's expiry and scopes",
+			Long: `Show where the client secret comes from, who is asked for tokens, and the expiry
+and scopes of the kept token. Neither secret nor token is shown, and nothing is
+asked of the authorization server.`,
+			Example: `  tsupload auth status
+  tsupload auth status -o json`,
+			Args: cobra.NoArgs,
+			RunE: func(cmd *cobra.Command, _ []string) error { return runAuthStatus(cmd.Context(), a) },
+		},
+		token,
+		&cobra.Command{
+			Use:   "set-secret",
+			Short: "Store the client secret in the keyring",
+			Long: `Read the client secret from standard input and store it in the keyring of this
+user, where it is found when auth.client_secret names no other place. On servers
+without a desktop session use a file or a systemd credential instead.`,
+			Example: `  tsupload auth set-secret < secret.txt
+  pass show tsupload | tsupload auth set-secret`,
+			Args: cobra.NoArgs,
+			RunE: func(cmd *cobra.Command, _ []string) error { return runAuthSetSecret(cmd.Context(), a) },
+		},
+	)
+	return cmd
+}
+
+func runAuthStatus(ctx context.Context, a *app) error {
+	cfg, err := a.load()
+	if err != nil {
+		return err
+	}
+	secretFrom, secretProblem := "", ""
+	secret, err := a.resolver(tokencache.NewKeyring()).ClientSecret(ctx, cfg.Auth.ClientSecret)
+	if err != nil {
+		secretProblem = err.Error()
+		if hint := hintOf(err); hint != "" {
+			secretProblem += "; " + hint
+		}
+	} else {
+		secretFrom = secret.From()
+	}
+	token, has, none := a.peekToken(ctx, cfg)
+	server := cfg.Auth.Issuer
+	if server == "" {
+		server = cfg.Auth.TokenURL
+	}
+	if a.json() {
+		line := map[string]any{
+			"issuer": cfg.Auth.Issuer, "token_url": cfg.Auth.TokenURL, "audience": cfg.Auth.Audience, "client_id": cfg.Auth.ClientID, "auth_style": cfg.Auth.AuthStyle,
+			"as": cfg.Auth.As, "wanted_scopes": cfg.Auth.Scopes, "secret_from": secretFrom, "secret_problem": secretProblem, "store": tokenDir(cfg),
+			"kept": has, "expires_at": nil, "obtained_at": nil, "scopes": []string{}, "seconds_left": nil,
+		}
+		if has {
+			line["expires_at"], line["obtained_at"], line["scopes"] = stamp(token.ExpiresAt), stamp(token.ObtainedAt), token.Scopes
+			line["seconds_left"] = max(0, int64(time.Until(token.ExpiresAt).Seconds()))
+		}
+		return a.emit("auth", line)
+	}
+	if secretFrom == "" {
+		secretFrom = "none: " + secretProblem
+	}
+	t := newTable(a.stdout)
+	t.row("authorization server", orNone(server))
+	t.row("audience", orNone(cfg.Auth.Audience))
+	t.row("client", orNone(cfg.Auth.ClientID))
+	t.row("client secret", secretFrom)
+	t.row("scopes asked for", orNone(strings.Join(cfg.Auth.Scopes, " ")))
+	t.row("tokens are kept in", tokenDir(cfg))
+	switch {
+	case none != "":
+		t.row("token", "none ("+none+")")
+	case !has:
+		t.row("token", "none is kept")
+	default:
+		t.row("token obtained", moment(token.ObtainedAt, time.Local))
+		expiry := moment(token.ExpiresAt, time.Local)
+		if left := time.Until(token.ExpiresAt); left > 0 {
+			expiry += ", in " + age(left)
+		} else {
+			expiry += ", expired"
+		}
+		t.row("token expires", expiry)
+		t.row("scopes granted", orNone(strings.Join(token.Scopes, " ")))
+	}
+	return t.flush()
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+func runAuthToken(ctx context.Context, a *app, minTTL time.Duration) error {
+	if minTTL < 0 {
+		return usage("give a positive duration such as 10m", "--min-ttl %s makes no sense", minTTL)
+	}
+	cfg, err := a.load()
+	if err != nil {
+		return err
+	}
+	if err := cfg.ForUpload(); err != nil {
+		return err
+	}
+	cache, err := a.newCache(cfg, a.logger(cfg))
+	if err != nil {
+		return err
+	}
+	defer cache.Close()
+	token, err := cache.Token(ctx)
+	if err == nil && time.Until(token.ExpiresAt) < minTTL {
+		cache.Invalidate(token.Value)
+		token, err = cache.Token(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	if left := time.Until(token.ExpiresAt); left < minTTL {
+		a.say("note: the authorization server issues tokens for %s only", left.Round(time.Second))
+	}
+	if a.json() {
+		return a.emit("token", map[string]any{"access_token": token.Value, "expires_at": stamp(token.ExpiresAt), "scopes": token.Scopes})
+	}
+	_, err = fmt.Fprintln(a.stdout, token.Value)
+	return err
+}
+
+// maxSecret is more than any keyring holds.
+const maxSecret = 4 << 10
+
+func runAuthSetSecret(ctx context.Context, a *app) error {
+	ring := tokencache.NewKeyring()
+	secret, err := a.readSecret()
+	if err != nil {
+		return err
+	}
+	if err := ring.SetSecret(ctx, config.ClientSecretName, secret); err != nil {
+		return err
+	}
+	if a.json() {
+		return a.emit("secret", map[string]any{"stored": "keyring", "name": config.ClientSecretName})
+	}
+	fmt.Fprintf(a.stdout, "stored in the keyring as %s\n", config.ClientSecretName)
+	a.say("next: tsupload auth token > /dev/null, to see that it is accepted")
+	return nil
+}
+
+// readSecret takes the secret from standard input, less one line end.
+func (a *app) readSecret() ([]byte, error) {
+	if f, ok := a.stdin.(*os.File); ok && isatty.IsTerminal(f.Fd()) {
+		if a.noInput {
+			return nil, usage("pipe the secret in: tsupload auth set-secret < FILE", "standard input is a terminal, and --no-input forbids to ask")
+		}
+		fmt.Fprint(a.stderr, "client secret (it will be visible; pipe it in to avoid that): ")
+		line, err := bufio.NewReader(io.LimitReader(f, maxSecret+1)).ReadString('\n')
+		if err != nil && !errors.Is(err, io.EOF) {
+			return nil, err
+		}
+		return checkSecret([]byte(line))
+	}
+	if a.stdin == nil {
+		return checkSecret(nil)
+	}
+	b, err := io.ReadAll(io.LimitReader(a.stdin, maxSecret+1))
+	if err != nil {
+		return nil, err
+	}
+	return checkSecret(b)
+}
+
+func checkSecret(b []byte) ([]byte, error) {
+	if len(b) > maxSecret {
+		return nil, usage("is it the right file?", "the secret is longer than %d bytes", maxSecret)
+	}
+	s := strings.TrimSuffix(strings.TrimSuffix(string(b), "\n"), "\r")
+	switch {
+	case s == "":
+		return nil, usage("pipe it in: tsupload auth set-secret < FILE", "there is no secret on standard input")
+	case strings.ContainsAny(s, "\r\n\x00"):
+		return nil, usage("is it the right file? A secret is one line", "the secret has more than one line")
+	}
+	return []byte(s), nil
+}

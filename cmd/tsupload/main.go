@@ -1,0 +1,33 @@
+// Command tsupload carries contractors' hours from the tool they keep them in
+// to the company's Timesheets API, each entry exactly once and with nothing
+// lost.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+	_ "time/tzdata" // zones must be known where the system has none
+)
+
+// Stamped by the release build.
+var (
+	version = "dev"
+	commit  = ""
+	date    = ""
+)
+
+func main() {
+	// A large plan keeps one block of records that never becomes garbage; the
+	// default would let as much garbage again pile up beside it.
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(50)
+	}
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	os.Exit(run(context.Background(), environment{
+		args: os.Args[1:], stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv, signals: signals,
+	}))
+}

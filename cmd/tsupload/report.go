@@ -1,0 +1,322 @@
+package main
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/exampleco/tsupload/internal/timesheet"
+	"github.com/exampleco/tsupload/uploader"
+)
+
+// report writes what a run did to standard output.
+func (a *app) report(r *uploader.Report, waiting []*timesheet.Waiting) error {
+	if a.output == "json" {
+		return reportJSON(a.stdout, r, waiting)
+	}
+	return reportText(a.stdout, r, waiting, a.quiet)
+}
+
+// outcomeOrder is the order in which a report tells what became of rows.
+func outcomeOrder(s *uploader.SourceReport) []uploader.Outcome {
+	rank := map[timesheet.State]int{
+		timesheet.StateNew: 0, timesheet.StateSent: 1, timesheet.StateSending: 2, timesheet.StateInDoubt: 3,
+		timesheet.StateHeld: 4, timesheet.StateRejected: 5, timesheet.StateSkipped: 6,
+	}
+	return slices.SortedFunc(maps.Keys(s.Outcomes), func(a, b uploader.Outcome) int {
+		return cmp.Or(cmp.Compare(rank[a.State], rank[b.State]), cmp.Compare(a.Reason, b.Reason))
+	})
+}
+
+// label is an outcome in words. A sent entry in the plan is one that was known.
+func label(o uploader.Outcome) string {
+	name := strings.ReplaceAll(string(o.State), "_", " ")
+	if o.State == timesheet.StateSent {
+		name = "known"
+	}
+	if o.Reason != "" {
+		name += " (" + strings.ReplaceAll(string(o.Reason), "_", " ") + ")"
+	}
+	return name
+}
+
+func reportText(w io.Writer, r *uploader.Report, waiting []*timesheet.Waiting, quiet bool) error {
+	b := &strings.Builder{}
+	if !quiet {
+		head := "run " + r.RunID
+		if r.DryRun {
+			head = "dry run: nothing was sent, nothing was written"
+		}
+		fmt.Fprintf(b, "%s\nlevel %s: %s\n", head, r.Level, r.Promise)
+		if r.Recovered > 0 {
+			fmt.Fprintf(b, "an earlier run ended while sending; %d of its entries were in doubt\n", r.Recovered)
+		}
+	}
+	for _, s := range r.Sources {
+		if quiet && s.Err == nil {
+			continue
+		}
+		sourceText(b, r, s)
+	}
+	waitingText(b, waiting)
+	endText(b, r, waiting, quiet)
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func sourceText(b *strings.Builder, r *uploader.Report, s *uploader.SourceReport) {
+	fmt.Fprintf(b, "\nsource %s\n", s.Name)
+	for _, f := range s.Files {
+		fmt.Fprintf(b, "  %s: %d rows\n", f.Name, f.Rows)
+		for _, d := range f.Decisions {
+			fmt.Fprintf(b, "    %s: %s (%s)\n", d.What, d.Value, d.Evidence)
+		}
+	}
+	for _, n := range s.Notes {
+		fmt.Fprintf(b, "  note: %s\n", n)
+	}
+	if s.Err != nil {
+		fmt.Fprintf(b, "  error: %s\n", s.Err)
+		var h interface{ Hint() string }
+		if errors.As(s.Err, &h) && h.Hint() != "" {
+			fmt.Fprintf(b, "  hint: %s\n", h.Hint())
+		}
+		return
+	}
+	if s.Unchanged {
+		fmt.Fprintf(b, "  unchanged since everything in it was settled; not read again\n")
+	}
+	t := tabwriter.NewWriter(b, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintf(t, "  \trows\thours\t\n  read\t%d\t%s\t\n", s.Rows, s.Seconds.Clock())
+	for _, o := range outcomeOrder(s) {
+		tally := s.Outcomes[o]
+		if tally.Rows == 0 {
+			continue
+		}
+		name := label(o)
+		if o.State == timesheet.StateNew && r.DryRun {
+			name = "new, to be sent"
+		}
+		fmt.Fprintf(t, "  %s\t%d\t%s\t\n", name, tally.Rows, tally.Seconds.Clock())
+	}
+	if s.Outside.Rows > 0 {
+		fmt.Fprintf(t, "  outside of --since/--until\t%d\t%s\t\n", s.Outside.Rows, s.Outside.Seconds.Clock())
+	}
+	_ = t.Flush()
+	weeksText(b, s)
+	for _, n := range []struct {
+		n    int
+		text string
+	}{
+		{s.Overlaps, "entries overlap others of the same person"},
+		{s.Mended, "rejected rows are gone from the file and were closed"},
+		{s.Withdrawn, "planned entries are gone from the source and were withdrawn before they were sent"},
+		{s.Missing, "sent entries are gone from the source; what was sent stays, mend it in Timesheets if need be"},
+	} {
+		if n.n > 0 {
+			fmt.Fprintf(b, "  note: %d %s\n", n.n, n.text)
+		}
+	}
+}
+
+// weeksText lists hours by person and week.
+func weeksText(b *strings.Builder, s *uploader.SourceReport) {
+	if len(s.Weeks) == 0 {
+		return
+	}
+	weeks := slices.SortedFunc(maps.Keys(s.Weeks), func(x, y uploader.Week) int {
+		return cmp.Or(cmp.Compare(x.Person, y.Person), cmp.Compare(x.Monday, y.Monday))
+	})
+	t := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(t, "\n  person\tweek\tnew\tknown\tother\n")
+	for _, w := range weeks {
+		var fresh, known, other timesheet.Seconds
+		for state, tally := range s.Weeks[w] {
+			switch state {
+			case timesheet.StateNew:
+				fresh += tally.Seconds
+			case timesheet.StateSent:
+				known += tally.Seconds
+			default:
+				other += tally.Seconds
+			}
+		}
+		if fresh+known+other == 0 {
+			continue
+		}
+		person := w.Person
+		if person == "" {
+			person = "(all)"
+		}
+		year, week := w.Monday.Time().ISOWeek()
+		fmt.Fprintf(t, "  %s\t%d-W%02d\t%s\t%s\t%s\n", person, year, week, blank(fresh), blank(known), blank(other))
+	}
+	_ = t.Flush()
+}
+
+func blank(s timesheet.Seconds) string {
+	if s == 0 {
+		return "-"
+	}
+	return s.Clock()
+}
+
+func waitingText(b *strings.Builder, waiting []*timesheet.Waiting) {
+	if len(waiting) == 0 {
+		return
+	}
+	fmt.Fprintf(b, "\nwaits for a person\n")
+	for _, w := range waiting {
+		fmt.Fprintf(b, "  %s: %s", w.Origin, label(uploader.Outcome{State: w.State, Reason: w.Reason}))
+		if w.Detail != "" {
+			fmt.Fprintf(b, ": %s", w.Detail)
+		}
+		fmt.Fprintf(b, " [%s]\n", w.Ref)
+		if w.Hint != "" {
+			fmt.Fprintf(b, "    hint: %s\n", w.Hint)
+		}
+	}
+	if len(waiting) == maxWaiting {
+		fmt.Fprintf(b, "  and perhaps more: `tsupload entries --state rejected --state held --state in_doubt`\n")
+	}
+}
+
+func endText(b *strings.Builder, r *uploader.Report, waiting []*timesheet.Waiting, quiet bool) {
+	if r.Expected != nil && *r.Expected != *r.Found {
+		fmt.Fprintf(b, "\nexpected %s hours, read %s: nothing was sent\n", r.Expected.Hours(), r.Found.Hours())
+		return
+	}
+	if !quiet {
+		fmt.Fprintln(b)
+		switch {
+		case r.DryRun:
+			fresh := r.Total(timesheet.StateNew)
+			fmt.Fprintf(b, "would send %d entries, %s hours\n", fresh.Rows, fresh.Seconds.Clock())
+		default:
+			fmt.Fprintf(b, "sent %d entries, %s hours, in %d requests, %s\n", r.Sent.Rows, r.Sent.Seconds.Clock(), r.Requests, r.Ended.Sub(r.Started).Round(time.Millisecond))
+			if r.Refused.Rows > 0 {
+				fmt.Fprintf(b, "refused by the API: %d entries, %s hours\n", r.Refused.Rows, r.Refused.Seconds.Clock())
+			}
+			if r.InDoubt.Rows > 0 {
+				fmt.Fprintf(b, "in doubt: %d entries, %s hours\n", r.InDoubt.Rows, r.InDoubt.Seconds.Clock())
+			}
+		}
+	}
+	if r.Stop != nil {
+		fmt.Fprintf(b, "stopped: %s\n", r.Stop)
+		if hint := r.Stop.Hint(); hint != "" {
+			fmt.Fprintf(b, "hint: %s\n", hint)
+		}
+	}
+	if next := nextStep(r, waiting); next != "" && !quiet {
+		fmt.Fprintf(b, "next: %s\n", next)
+	}
+}
+
+// nextStep is what to run next.
+func nextStep(r *uploader.Report, waiting []*timesheet.Waiting) string {
+	has := func(state timesheet.State) bool {
+		return slices.ContainsFunc(waiting, func(w *timesheet.Waiting) bool { return w.State == state })
+	}
+	switch {
+	case r.DryRun && r.Total(timesheet.StateNew).Rows > 0:
+		return "tsupload run --once"
+	case r.DryRun:
+		return ""
+	case r.Stop != nil && r.Stop.Kind == uploader.StopUnreachable:
+		return "tsupload run --once, when the API is back"
+	case has(timesheet.StateInDoubt):
+		return "tsupload resolve --ask REF, or look at the API and say --sent or --not-sent"
+	case has(timesheet.StateRejected):
+		return "tsupload rejects export, mend the rows, tsupload rejects retry FILE"
+	case has(timesheet.StateHeld):
+		return "tsupload resolve --send REF or --skip REF"
+	}
+	return ""
+}
+
+// reportJSON writes one object a line; durations are whole seconds.
+func reportJSON(w io.Writer, r *uploader.Report, waiting []*timesheet.Waiting) error {
+	enc := json.NewEncoder(w)
+	for _, s := range r.Sources {
+		outcomes := []map[string]any{}
+		for _, o := range outcomeOrder(s) {
+			if t := s.Outcomes[o]; t.Rows > 0 {
+				outcomes = append(outcomes, map[string]any{"state": plannedState(o.State), "reason": o.Reason, "rows": t.Rows, "seconds": t.Seconds})
+			}
+		}
+		files := []map[string]any{}
+		for _, f := range s.Files {
+			files = append(files, map[string]any{"name": f.Name, "rows": f.Rows, "size": f.Size, "decisions": decisionsJSON(f.Decisions)})
+		}
+		line := map[string]any{
+			"type": "source", "schema": 1, "dry_run": r.DryRun, "name": s.Name, "rows": s.Rows, "seconds": s.Seconds, "unchanged": s.Unchanged,
+			"outside": s.Outside, "outcomes": outcomes, "files": files, "notes": s.Notes, "weeks": weeksJSON(s),
+			"overlaps": s.Overlaps, "mended": s.Mended, "withdrawn": s.Withdrawn, "missing": s.Missing,
+		}
+		if s.Err != nil {
+			line["error"], line["hint"] = s.Err.Error(), hintOf(s.Err)
+		}
+		if err := enc.Encode(line); err != nil {
+			return err
+		}
+	}
+	for _, x := range waiting {
+		if err := enc.Encode(map[string]any{
+			"type": "waiting", "schema": 1, "ref": x.Ref, "state": x.State, "reason": x.Reason, "detail": x.Detail, "hint": x.Hint, "source": x.Source,
+			"file": x.Origin.File, "line": x.Origin.Line, "seconds": x.Seconds,
+		}); err != nil {
+			return err
+		}
+	}
+	line := map[string]any{
+		"type": "run", "schema": 1, "dry_run": r.DryRun, "run_id": r.RunID, "started": r.Started.UTC().Format(time.RFC3339), "ended": r.Ended.UTC().Format(time.RFC3339),
+		"level": r.Level.String(), "promise": r.Promise, "new": r.Total(timesheet.StateNew), "sent": r.Sent, "refused": r.Refused, "in_doubt": r.InDoubt,
+		"requests": r.Requests, "waiting": len(waiting),
+	}
+	if r.Stop != nil {
+		line["stop"], line["stop_message"], line["hint"] = r.Stop.Kind, r.Stop.Error(), r.Stop.Hint()
+	}
+	if r.Expected != nil {
+		line["expected_seconds"], line["found_seconds"] = *r.Expected, *r.Found
+	}
+	return enc.Encode(line)
+}
+
+// plannedState is the state as the plan sees it: sent before is known.
+func plannedState(s timesheet.State) string {
+	if s == timesheet.StateSent {
+		return "known"
+	}
+	return string(s)
+}
+
+func decisionsJSON(decisions []timesheet.Decision) []map[string]string {
+	list := []map[string]string{}
+	for _, d := range decisions {
+		list = append(list, map[string]string{"what": d.What, "value": d.Value, "evidence": d.Evidence})
+	}
+	return list
+}
+
+func weeksJSON(s *uploader.SourceReport) []map[string]any {
+	list := []map[string]any{}
+	weeks := slices.SortedFunc(maps.Keys(s.Weeks), func(x, y uploader.Week) int {
+		return cmp.Or(cmp.Compare(x.Person, y.Person), cmp.Compare(x.Monday, y.Monday))
+	})
+	for _, w := range weeks {
+		for _, state := range slices.Sorted(maps.Keys(s.Weeks[w])) {
+			if t := s.Weeks[w][state]; t.Rows > 0 {
+				list = append(list, map[string]any{"person": w.Person, "monday": w.Monday.String(), "state": plannedState(state), "rows": t.Rows, "seconds": t.Seconds})
+			}
+		}
+	}
+	return list
+}

@@ -1,0 +1,489 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/exampleco/tsupload/internal/config"
+	"github.com/exampleco/tsupload/internal/daemon"
+	"github.com/exampleco/tsupload/internal/ledger"
+	"github.com/exampleco/tsupload/internal/sandbox"
+	"github.com/exampleco/tsupload/internal/timesheet"
+	"github.com/exampleco/tsupload/uploader"
+)
+
+// runOptions are the flags of run.
+type runOptions struct {
+	once, dryRun, sandbox bool
+	files                 []string
+	sources               []string
+	since, until          string
+	expectHours           string
+	faults                []string // of the sandbox
+}
+
+func newRunCommand(a *app) *cobra.Command {
+	var opts runOptions
+	cmd := &cobra.Command{
+		Use:   "run [FILE...]",
+		Short: "Upload what is new, once or on a schedule",
+		Long: `Without --once: the daemon. Every source with a schedule is read when it is due,
+until the program is stopped.
+
+With --once: one pass over all sources, or over those named with --source. A
+FILE implies --once and is read as a configured source, which gives its entries
+their identity; "-" is standard input. Without a configuration a FILE can be
+read with --dry-run or --sandbox.
+
+What was uploaded before is known by the ledger and not sent again, however
+often a file is read.`,
+		Example: `  tsupload run --dry-run week47.csv          read, check and plan; send nothing
+  tsupload run --once                        one pass, as from cron or a timer
+  tsupload run --once --source acme week47.csv
+  tsupload run --once --expect-hours 38.5 --since 2026-11-16 --until 2026-11-22
+  tsupload run --once --sandbox week47.csv   the whole upload, against a throw-away API
+  tsupload run                               the daemon`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			opts.files = args
+			return runRun(cmd.Context(), a, opts)
+		},
+	}
+	f := cmd.Flags()
+	f.BoolVar(&opts.once, "once", false, "one pass instead of the daemon")
+	f.BoolVar(&opts.dryRun, "dry-run", false, "read, check and plan, then show it; needs no credential, sends and writes nothing")
+	f.BoolVar(&opts.sandbox, "sandbox", false, "upload to a sandbox in this process, with a throw-away ledger")
+	f.StringArrayVar(&opts.sources, "source", nil, "only the source `NAME` (repeatable)")
+	f.StringVar(&opts.since, "since", "", "only entries of `DATE` and later (YYYY-MM-DD)")
+	f.StringVar(&opts.until, "until", "", "only entries of `DATE` and earlier (YYYY-MM-DD)")
+	f.StringVar(&opts.expectHours, "expect-hours", "", "send nothing unless the entries read come to `HOURS`")
+	f.StringArrayVar(&opts.faults, "fault", nil, "order a `FAULT` from the sandbox; see `tsupload sandbox --help`")
+	return cmd
+}
+
+func runRun(ctx context.Context, a *app, opts runOptions) error {
+	if len(opts.files) > 0 || opts.dryRun || opts.sandbox {
+		opts.once = true
+	}
+	switch {
+	case opts.dryRun && opts.sandbox:
+		return usage("leave one of them out", "--dry-run and --sandbox exclude each other")
+	case len(opts.faults) > 0 && !opts.sandbox:
+		return usage("add --sandbox", "--fault is for the sandbox")
+	case !opts.once && (opts.since != "" || opts.until != "" || opts.expectHours != ""):
+		return usage("add --once", "--since, --until and --expect-hours are for one pass")
+	}
+	if opts.once {
+		return runOnce(ctx, a, opts)
+	}
+	return runDaemon(ctx, a, opts)
+}
+
+// window is what --since, --until and --expect-hours ask for.
+type window struct {
+	since, until *timesheet.Day
+	expect       *timesheet.Seconds
+}
+
+func parseWindow(opts runOptions) (w window, err error) {
+	day := func(flag, text string) (*timesheet.Day, error) {
+		if text == "" {
+			return nil, nil //nolint:nilnil // not given is no error
+		}
+		d, err := timesheet.ParseDay(text)
+		if err != nil {
+			return nil, usage("write it like 2026-11-16", "%s: %s", flag, err)
+		}
+		return &d, nil
+	}
+	if w.since, err = day("--since", opts.since); err != nil {
+		return w, err
+	}
+	if w.until, err = day("--until", opts.until); err != nil {
+		return w, err
+	}
+	if opts.expectHours != "" {
+		s, err := parseHours(opts.expectHours)
+		if err != nil {
+			return w, err
+		}
+		w.expect = &s
+	}
+	return w, nil
+}
+
+func parseHours(text string) (timesheet.Seconds, error) {
+	whole, frac, _ := strings.Cut(text, ".")
+	h, err1 := strconv.ParseUint("0"+whole, 10, 32)
+	if len(frac) > 4 {
+		err1 = strconv.ErrRange
+	}
+	f, err2 := strconv.ParseUint((frac + "0000")[:4], 10, 32)
+	if err := errors.Join(err1, err2); err != nil || whole+frac == "" {
+		return 0, usage("write it like 38.5", "--expect-hours: %q is no number of hours", text)
+	}
+	return timesheet.Seconds(h*3600) + timesheet.Seconds(f*36+50)/100, nil
+}
+
+// runOnce is one pass.
+func runOnce(ctx context.Context, a *app, opts runOptions) error {
+	w, err := parseWindow(opts)
+	if err != nil {
+		return err
+	}
+	cfg, err := a.load()
+	if err != nil {
+		return err
+	}
+	sources, err := chooseSources(cfg, opts)
+	if err != nil {
+		return err
+	}
+	p := pass{app: a, cfg: cfg, sources: sources, opts: opts, window: w, log: a.logger(cfg)}
+	r, waiting, err := p.run(ctx, a.stopping)
+	if r != nil {
+		if err := a.report(r, waiting); err != nil {
+			return err
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if code := p.exit(r, waiting); code != exitOK {
+		return &exitError{code}
+	}
+	return nil
+}
+
+// chooseSources finds the sources that a run is about.
+func chooseSources(cfg *config.Config, opts runOptions) ([]config.Source, error) {
+	if len(cfg.Sources) == 0 {
+		if len(opts.files) > 0 && (opts.dryRun || opts.sandbox) {
+			return []config.Source{bareSource(cfg)}, nil
+		}
+		hint := "write tsupload.yaml with a source; or try a file with `tsupload run --dry-run FILE`"
+		if cfg.File != "" {
+			hint = "add a source to " + cfg.File
+		}
+		return nil, usage(hint, "there is no source to read")
+	}
+	var chosen []config.Source
+	for _, name := range opts.sources {
+		i := slices.IndexFunc(cfg.Sources, func(s config.Source) bool { return s.Name == name })
+		if i < 0 {
+			return nil, usage("configured are: "+sourceNames(cfg), "there is no source %q", name)
+		}
+		chosen = append(chosen, cfg.Sources[i])
+	}
+	if len(chosen) == 0 {
+		chosen = cfg.Sources
+	}
+	if len(opts.files) > 0 && len(chosen) != 1 {
+		return nil, usage("say with --source whose file it is: "+sourceNames(cfg), "a FILE is read as one source, and there are %d", len(chosen))
+	}
+	return chosen, nil
+}
+
+func sourceNames(cfg *config.Config) string {
+	names := make([]string, len(cfg.Sources))
+	for i, s := range cfg.Sources {
+		names[i] = s.Name
+	}
+	return strings.Join(names, ", ")
+}
+
+// bareSource reads a file without a configuration, for a rehearsal.
+func bareSource(cfg *config.Config) config.Source {
+	return config.Source{Name: "file", ID: "file", Timezone: "UTC", Rules: cfg.Rules, OnChange: "hold", CSV: &config.CSV{Delimiter: "auto", Encoding: "auto"}}
+}
+
+// pass is one Run with everything it needs.
+type pass struct {
+	*app
+	cfg     *config.Config
+	sources []config.Source
+	opts    runOptions
+	window  window
+	log     *slog.Logger
+	runID   string
+}
+
+// run opens the ledger, the identity and the sources, does one Run, and lists
+// what waits for a person afterwards.
+func (p *pass) run(ctx context.Context, stopping <-chan struct{}) (_ *uploader.Report, waiting []*timesheet.Waiting, err error) {
+	p.runID = newRunID()
+	scratch := ""
+	if p.opts.dryRun || p.opts.sandbox {
+		if scratch, err = os.MkdirTemp("", "tsupload-"); err != nil {
+			return nil, nil, err
+		}
+		defer os.RemoveAll(scratch)
+	}
+	if p.opts.sandbox {
+		stop, err := p.startSandbox(ctx, scratch)
+		if err != nil {
+			return nil, nil, err
+		}
+		defer stop()
+	}
+	l, err := p.openLedger(ctx, scratch)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() {
+		if closed := l.Close(); err == nil {
+			err = closed
+		}
+	}()
+	cfg := uploader.Config{
+		RunID: p.runID, Ledger: planLedger{l}, API: p.newAPI(p.cfg), Logger: p.log, DryRun: p.opts.dryRun,
+		Since: p.window.since, Until: p.window.until, Expect: p.window.expect, Deadline: p.cfg.Run.Deadline, MaxRejectRatio: p.cfg.Run.MaxRejectRatio,
+	}
+	spool := p.cfg.State.Dir
+	if scratch != "" {
+		spool = scratch
+	} else {
+		id, err := p.identify(&cfg)
+		if err != nil {
+			return nil, nil, err
+		}
+		defer id.Close()
+	}
+	if p.opts.sandbox {
+		id, err := p.identify(&cfg)
+		if err != nil {
+			return nil, nil, err
+		}
+		defer id.Close()
+	}
+	for i := range p.sources {
+		feed, err := p.newFeed(p.cfg, &p.sources[i], feedOptions{files: p.opts.files, spool: spool}, p.log)
+		if err != nil {
+			return nil, nil, err
+		}
+		cfg.Feeds = append(cfg.Feeds, feed)
+	}
+	u, err := uploader.New(cfg)
+	if err != nil {
+		return nil, nil, err
+	}
+	r, err := u.Run(ctx, stopping)
+	if err != nil {
+		return r, nil, err
+	}
+	waiting, err = p.waiting(ctx, l)
+	return r, waiting, err
+}
+
+// identify gives the run its token.
+func (p *pass) identify(cfg *uploader.Config) (*identity, error) {
+	if err := p.cfg.ForUpload(); err != nil {
+		return nil, err
+	}
+	id, err := p.newIdentity(p.cfg, p.log)
+	if err != nil {
+		return nil, err
+	}
+	cfg.Transport = tokenErrors{id.transport}
+	cfg.Ready = func(ctx context.Context) error {
+		if err := id.transport.Ready(ctx); err != nil {
+			return markToken(err)
+		}
+		return nil
+	}
+	cfg.Diagnose = id.transport.Diagnosis
+	return id, nil
+}
+
+// openLedger opens the ledger of the run: the real one; a throw-away one for
+// the sandbox; and for a dry run a copy of the real one, so that the very same
+// code plans and nothing is written.
+func (p *pass) openLedger(ctx context.Context, scratch string) (*ledger.Ledger, error) {
+	if scratch == "" {
+		return p.app.openLedger(ctx, p.cfg, false, p.log)
+	}
+	if p.opts.dryRun && ledger.Exists(p.cfg.State.Dir) {
+		real, err := p.app.openLedger(ctx, p.cfg, true, p.log)
+		if err != nil {
+			return nil, err
+		}
+		err = real.Backup(ctx, filepath.Join(scratch, "ledger.db"))
+		if err := errors.Join(err, real.Close()); err != nil {
+			return nil, err
+		}
+	} else {
+		if p.opts.dryRun {
+			fmt.Fprintf(p.stderr, "there is no ledger in %s: planned as if nothing had been sent yet\n", p.cfg.State.Dir)
+		}
+		if err := ledger.Create(ctx, scratch, apiID(p.cfg), 0); err != nil {
+			return nil, err
+		}
+	}
+	return ledger.Open(ctx, ledger.Options{Dir: scratch, API: apiID(p.cfg), Logger: p.log})
+}
+
+// startSandbox turns the configuration to a sandbox in this process.
+func (p *pass) startSandbox(ctx context.Context, scratch string) (stop func(), err error) {
+	var faults []sandbox.Fault
+	for _, text := range p.opts.faults {
+		f, err := sandbox.ParseFault(text)
+		if err != nil {
+			return nil, usage("see `tsupload sandbox --help`", "%s", err)
+		}
+		faults = append(faults, f)
+	}
+	s, err := sandbox.Start(ctx, sandbox.Config{Faults: faults, Logger: p.log.With("component", "sandbox")})
+	if err != nil {
+		return nil, err
+	}
+	secret := filepath.Join(scratch, "client-secret")
+	if err := os.WriteFile(secret, []byte(s.ClientSecret()), 0o600); err != nil {
+		_ = s.Close()
+		return nil, err
+	}
+	cfg := *p.cfg
+	cfg.API.URL, cfg.API.ID, cfg.API.CAFile = s.APIURL(), s.APIURL(), ""
+	if len(cfg.API.Supports) == 0 {
+		cfg.API.Supports = []string{"batch", "idempotency_key", "read_back", "update"}
+		cfg.API.BatchSize = 500
+	}
+	cfg.API.Headers = nil
+	cfg.Auth = config.Auth{
+		Issuer: s.Issuer(), Audience: s.Audience(), ClientID: s.ClientID(), ClientSecret: config.SecretRef{File: secret},
+		AuthStyle: "basic", Scopes: []string{"batch:upload", "read:timesheets"}, CheckScope: true, As: "machine",
+	}
+	cfg.State.Dir = scratch
+	p.cfg = &cfg
+	return func() { _ = s.Close() }, nil
+}
+
+// maxWaiting bounds what a report lists one by one.
+const maxWaiting = 200
+
+// waiting lists what needs a person, of the sources of this run.
+func (p *pass) waiting(ctx context.Context, l *ledger.Ledger) ([]*timesheet.Waiting, error) {
+	var list []*timesheet.Waiting
+	ids := make([]string, len(p.sources))
+	for i := range p.sources {
+		ids[i] = p.sources[i].ID
+	}
+	f := ledger.Filter{States: []timesheet.State{timesheet.StateRejected, timesheet.StateHeld, timesheet.StateInDoubt}, Sources: ids}
+	err := l.Entries(ctx, f, func(w *timesheet.Waiting) error {
+		if len(list) < maxWaiting {
+			c := *w
+			list = append(list, &c)
+		}
+		return nil
+	})
+	return list, err
+}
+
+// exit is the status that the run deserves, open matters of earlier runs
+// included.
+func (p *pass) exit(r *uploader.Report, waiting []*timesheet.Waiting) int {
+	code := r.Exit()
+	if len(waiting) > 0 {
+		code = uploader.Worse(code, exitPerson)
+	}
+	if sig := p.signalled(); sig != nil && r.Stop != nil && r.Stop.Kind == uploader.StopDrained {
+		code = signalCode(sig)
+	}
+	return code
+}
+
+// runDaemon reads every source when it is due.
+func runDaemon(ctx context.Context, a *app, opts runOptions) error {
+	cfg, err := a.load()
+	if err != nil {
+		return err
+	}
+	sources, err := chooseSources(cfg, opts)
+	if err != nil {
+		return err
+	}
+	if err := cfg.ForUpload(); err != nil {
+		return err
+	}
+	if a.logFormat == "" && cfg.Origin("log.format") == (config.Origin{}) {
+		a.logFormat = "json" // nobody sits before a daemon
+		cfg.Log.Format = "json"
+	}
+	log := a.logger(cfg)
+	d := daemon.Config{Drain: cfg.Run.Drain, Cut: a.cut, Logger: log}
+	for i := range sources {
+		s := sources[i]
+		if s.Schedule == "" {
+			continue
+		}
+		location, err := loadLocation(s.Timezone)
+		if err != nil {
+			return err
+		}
+		schedule, err := daemon.ParseSchedule(s.Schedule, location)
+		if err != nil {
+			return err
+		}
+		d.Sources = append(d.Sources, daemon.Source{Name: s.Name, Schedule: schedule, Run: func(ctx context.Context, stopping <-chan struct{}) error {
+			p := pass{app: a, cfg: cfg, sources: []config.Source{s}, log: log.With("source", s.Name)}
+			return p.scheduled(ctx, stopping)
+		}})
+	}
+	if len(d.Sources) == 0 {
+		return usage("give a source a schedule, or run one pass with `tsupload run --once`", "no source has a schedule")
+	}
+	// A daemon that cannot work is told so now, not at the first slot.
+	l, err := a.openLedger(ctx, cfg, true, log)
+	if err != nil {
+		return err
+	}
+	if err := l.Close(); err != nil {
+		return err
+	}
+	running, err := daemon.New(d)
+	if err != nil {
+		return err
+	}
+	drain, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stop := context.AfterFunc(ctx, cancel)
+	defer stop()
+	go func() {
+		select {
+		case <-a.stopping:
+			cancel()
+		case <-drain.Done():
+		}
+	}()
+	log.InfoContext(ctx, "daemon started", "sources", len(d.Sources))
+	err = running.Run(drain)
+	log.InfoContext(context.WithoutCancel(ctx), "daemon ended")
+	return err
+}
+
+// scheduled is one pass of the daemon: the report goes to the log.
+func (p *pass) scheduled(ctx context.Context, stopping <-chan struct{}) error {
+	began := time.Now()
+	r, waiting, err := p.run(ctx, stopping)
+	if r == nil {
+		return err
+	}
+	s := r.Sources[0]
+	if s.Err != nil {
+		err = errors.Join(err, s.Err)
+	}
+	p.log.InfoContext(ctx, "run ended", "run_id", p.runID, "rows", s.Rows, "sent", r.Sent.Rows, "sent_seconds", int64(r.Sent.Seconds), "refused", r.Refused.Rows,
+		"in_doubt", r.InDoubt.Rows, "waiting", len(waiting), "unchanged", s.Unchanged, "exit", p.exit(r, waiting), "elapsed", time.Since(began).Round(time.Millisecond))
+	if r.Stop != nil && r.Stop.Kind != uploader.StopDrained {
+		err = errors.Join(err, r.Stop)
+	}
+	return err
+}

@@ -1,0 +1,317 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/exampleco/tsupload/internal/config"
+	"github.com/exampleco/tsupload/internal/ledger"
+	"github.com/exampleco/tsupload/internal/timesheet"
+	"github.com/exampleco/tsupload/source"
+	"github.com/exampleco/tsupload/tokencache"
+	"github.com/exampleco/tsupload/uploader"
+)
+
+// Plain values of the configuration become the parts of the program here, in
+// the order of their dependence, and nowhere else.
+
+func loadLocation(zone string) (*time.Location, error) {
+	if zone == "" || zone == "Local" {
+		return nil, fmt.Errorf("zone %q is not an IANA name", zone)
+	}
+	return time.LoadLocation(zone)
+}
+
+func (a *app) resolver(keyring *tokencache.Keyring) *config.Resolver {
+	return config.NewResolver(config.ResolverConfig{
+		Getenv:  a.getenv,
+		Keyring: func(ctx context.Context, name string) ([]byte, error) { return keyring.Secret(name)(ctx) },
+	})
+}
+
+// newTransport is the network: every step of a request has a limit.
+func newTransport(caFile string, conns int, timeout time.Duration) (*http.Transport, error) {
+	t := &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment,
+		DialContext:           (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+		TLSHandshakeTimeout:   10 * time.Second,
+		ResponseHeaderTimeout: timeout,
+		ExpectContinueTimeout: time.Second,
+		IdleConnTimeout:       90 * time.Second,
+		MaxIdleConns:          conns,
+		MaxIdleConnsPerHost:   conns,
+		MaxConnsPerHost:       conns,
+		ForceAttemptHTTP2:     true,
+		TLSClientConfig:       &tls.Config{MinVersion: tls.VersionTLS12},
+	}
+	if caFile == "" {
+		return t, nil
+	}
+	pem, err := os.ReadFile(caFile)
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("%s has no certificate in PEM form", caFile)
+	}
+	t.TLSClientConfig.RootCAs = pool
+	return t, nil
+}
+
+// identity is whose name uploads go out in.
+type identity struct {
+	cache     *tokencache.Cache
+	transport *tokencache.Transport
+}
+
+func (i *identity) Close() error { return i.cache.Close() }
+
+// newIdentity makes the token cache and the transport above it.
+func (a *app) newIdentity(cfg *config.Config, log *slog.Logger) (*identity, error) {
+	cache, err := a.newCache(cfg, log)
+	if err != nil {
+		return nil, err
+	}
+	base, err := newTransport(cfg.API.CAFile, cfg.API.Concurrency, cfg.API.Timeout)
+	if err != nil {
+		return nil, err
+	}
+	return &identity{cache: cache, transport: &tokencache.Transport{Base: base, Cache: cache, Origins: []string{cfg.API.URL}}}, nil
+}
+
+func (a *app) newCache(cfg *config.Config, log *slog.Logger) (*tokencache.Cache, error) {
+	base, err := newTransport(cfg.Auth.CAFile, 1, 30*time.Second)
+	if err != nil {
+		return nil, err
+	}
+	secrets := a.resolver(tokencache.NewKeyring())
+	params := url.Values{}
+	for name, value := range cfg.Auth.Params {
+		params.Set(name, value)
+	}
+	dir := tokenDir(cfg)
+	return tokencache.New(tokencache.Config{
+		Issuer: cfg.Auth.Issuer, TokenURL: cfg.Auth.TokenURL, ClientID: cfg.Auth.ClientID,
+		Secret: func(ctx context.Context) ([]byte, error) {
+			s, err := secrets.ClientSecret(ctx, cfg.Auth.ClientSecret)
+			return s.Reveal(), err
+		},
+		AuthStyle: tokencache.AuthStyle(cfg.Auth.AuthStyle), Scopes: cfg.Auth.Scopes, ExpectedScopes: cfg.Auth.ExpectedScopes, CheckScope: cfg.Auth.CheckScope,
+		Audience: cfg.Auth.Audience, Resources: cfg.Auth.Resource, Params: params, As: cfg.Auth.As,
+		Store: tokencache.NewFileStore(dir, log), LockDir: dir, Transport: base, Logger: log,
+	})
+}
+
+func tokenDir(cfg *config.Config) string { return filepath.Join(cfg.State.Dir, "tokens") }
+
+// tokenErrors marks errors of the token layer, so that the uploader knows that
+// nothing was sent, without knowing that layer.
+type tokenErrors struct{ next http.RoundTripper }
+
+func (t tokenErrors) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := t.next.RoundTrip(req)
+	if err == nil {
+		return resp, nil
+	}
+	return nil, markToken(err)
+}
+
+func markToken(err error) error {
+	var (
+		refused     *tokencache.RefusedError
+		scope       *tokencache.ScopeError
+		secret      *tokencache.SecretError
+		origin      *tokencache.OriginError
+		unavailable *tokencache.UnavailableError
+	)
+	switch {
+	case errors.As(err, &unavailable):
+		return &uploader.StopError{Kind: uploader.StopUnreachable, Err: err}
+	case errors.As(err, &refused), errors.As(err, &scope), errors.As(err, &secret), errors.As(err, &origin):
+		return &uploader.StopError{Kind: uploader.StopAuth, Err: err}
+	}
+	return err
+}
+
+// newAPI describes the other end.
+func (a *app) newAPI(cfg *config.Config) uploader.API {
+	c := &cfg.API
+	api := uploader.API{
+		URL: c.URL, Batch: cfg.Supports("batch"), IdempotencyKey: cfg.Supports("idempotency_key"), ReadBack: cfg.Supports("read_back"), Update: cfg.Supports("update"),
+		BatchSize: c.BatchSize, Concurrency: c.Concurrency, RateLimit: c.RateLimit, Timeout: c.Timeout, MaxRetryAfter: c.MaxRetryAfter, RetryWait: c.RetryWait,
+		Resend: c.OnAmbiguous == "resend", BareKey: c.IdempotencyKeyStyle == "bare", Fields: c.Fields,
+		Settle: c.Server.Settle, ReadGap: c.Server.ReadGap, KeyTTL: c.Server.KeyTTL, NotExecuted: c.Server.NotExecuted, BatchAtomic: c.Server.BatchAtomic,
+	}
+	if len(c.Headers) > 0 {
+		secrets := a.resolver(tokencache.NewKeyring())
+		api.Headers = func(ctx context.Context) (http.Header, error) { return readHeaders(ctx, secrets, c.Headers) }
+	}
+	return api
+}
+
+func readHeaders(ctx context.Context, secrets *config.Resolver, values map[string]config.Value) (http.Header, error) {
+	h := http.Header{}
+	for name, v := range values {
+		text, err := readValue(ctx, secrets, v)
+		if err != nil {
+			return nil, err
+		}
+		h.Set(name, text)
+	}
+	return h, nil
+}
+
+func readValue(ctx context.Context, secrets *config.Resolver, v config.Value) (string, error) {
+	if v.Secret.IsZero() {
+		return v.Text, nil
+	}
+	s, err := secrets.Read(ctx, v.Secret)
+	return string(s.Reveal()), err
+}
+
+// feedOptions say how a source is read in this run.
+type feedOptions struct {
+	files []string // read as this source, instead of what it names
+	spool string
+}
+
+func (a *app) newFeed(cfg *config.Config, s *config.Source, opts feedOptions, log *slog.Logger) (uploader.Feed, error) {
+	location, err := loadLocation(s.Timezone)
+	if err != nil {
+		return uploader.Feed{}, err
+	}
+	c := source.Config{
+		Name: s.Name, ID: s.ID, Columns: columnsOf(s.Columns), User: s.User, UserType: s.UserType,
+		Defaults: source.Defaults{Project: s.Defaults.Project, Task: s.Defaults.Task, UserType: s.Defaults.UserType},
+		Location: location, DateFormat: s.DateFormat, TimeFormat: s.TimeFormat, DurationFormat: s.DurationFormat, Decimal: s.Decimal,
+		People: s.People, Projects: s.Projects,
+		Rules:    source.Rules{MaxPerEntry: seconds(s.Rules.MaxHoursPerEntry), Future: s.Rules.Future, UnknownProject: s.Rules.UnknownProject},
+		SpoolDir: opts.spool, Logger: log,
+	}
+	switch {
+	case len(opts.files) == 1 && opts.files[0] == "-":
+		c.Stdin = a.stdin
+	case len(opts.files) > 0:
+		c.Files = opts.files
+	case s.CSV != nil:
+		c.Glob = s.CSV.Path
+	case s.HTTP != nil:
+		c.HTTP = a.newExport(s.HTTP)
+	}
+	if s.CSV != nil {
+		c.Delimiter, c.Encoding, c.SettleFile = auto(s.CSV.Delimiter), auto(s.CSV.Encoding), s.CSV.SettleFile
+	}
+	if a.mended {
+		c.Delimiter, c.Encoding = ",", "utf-8" // as `rejects retry` writes it
+	}
+	src, err := source.New(c)
+	if err != nil {
+		return uploader.Feed{}, err
+	}
+	return uploader.Feed{
+		Name: s.Name, ID: s.ID, Source: openSource{src}, OnChange: s.OnChange, MaxPerDay: seconds(s.Rules.MaxHoursPerDay), WarnOverlap: s.Rules.Overlap == "warn",
+		Part: a.mended,
+	}, nil
+}
+
+func seconds(hours float64) timesheet.Seconds { return timesheet.Seconds(hours * 3600) }
+
+func auto(s string) string {
+	if s == "auto" {
+		return ""
+	}
+	return s
+}
+
+func columnsOf(c config.Columns) map[string]string {
+	m := map[string]string{}
+	for field, header := range map[string]string{
+		"user": c.User, "user_type": c.UserType, "date": c.Date, "start": c.Start, "end": c.End, "end_date": c.EndDate,
+		"duration": c.Duration, "hours": c.Hours, "project": c.Project, "task": c.Task, "notes": c.Notes, "id": c.ID,
+	} {
+		if header != "" {
+			m[field] = header
+		}
+	}
+	return m
+}
+
+func (a *app) newExport(h *config.HTTP) *source.HTTP {
+	secrets := a.resolver(tokencache.NewKeyring())
+	read := func(ref config.SecretRef) source.Secret {
+		if ref.IsZero() {
+			return nil
+		}
+		return func(ctx context.Context) ([]byte, error) {
+			s, err := secrets.Read(ctx, ref)
+			return s.Reveal(), err
+		}
+	}
+	e := &source.HTTP{
+		URL: h.URL, Query: h.Query, Headers: map[string]source.Secret{}, Format: auto(h.Format), Records: h.Records, Next: h.Next,
+		Since: h.Since, Until: h.Until, Timeout: h.Timeout, MaxBytes: h.MaxBytes, MaxPages: h.MaxPages, Bearer: read(h.Auth.Bearer),
+	}
+	for name, v := range h.Headers {
+		e.Headers[name] = func(ctx context.Context) ([]byte, error) {
+			text, err := readValue(ctx, secrets, v)
+			return []byte(text), err
+		}
+	}
+	if h.Auth.Header != nil {
+		e.Headers[h.Auth.Header.Name] = read(h.Auth.Header.Value)
+	}
+	if h.Auth.Basic != nil {
+		e.Username, e.Password = h.Auth.Basic.Username, read(h.Auth.Basic.Password)
+	}
+	return e
+}
+
+// openSource and planLedger only turn concrete results into the interfaces
+// that the uploader asks for.
+type openSource struct{ *source.Source }
+
+func (s openSource) Open(ctx context.Context) (uploader.Reading, error) {
+	r, err := s.Source.Open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+type planLedger struct{ *ledger.Ledger }
+
+func (l planLedger) Plan(ctx context.Context, source, run string, rows, size int) (uploader.Planning, error) {
+	p, err := l.Ledger.Plan(ctx, source, run, rows, size)
+	if err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// newRunID sorts by time and is never the same twice.
+func newRunID() string {
+	var b [4]byte
+	_, _ = rand.Read(b[:])
+	return time.Now().UTC().Format("20060102T150405Z") + "-" + hex.EncodeToString(b[:])
+}
+
+// apiID is what the ledger speaks for.
+func apiID(cfg *config.Config) string { return cfg.API.ID }
+
+// openLedger opens the real ledger.
+func (a *app) openLedger(ctx context.Context, cfg *config.Config, readOnly bool, log *slog.Logger) (*ledger.Ledger, error) {
+	return ledger.Open(ctx, ledger.Options{Dir: cfg.State.Dir, API: apiID(cfg), ReadOnly: readOnly, Logger: log})
+}

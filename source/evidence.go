@@ -1,0 +1,149 @@
+package source
+
+import (
+	"bytes"
+	"fmt"
+	"strconv"
+
+	"github.com/exampleco/tsupload/internal/timesheet"
+)
+
+// evidence is what the values of a file say about how they are written. Lines
+// are 0 where nothing was seen.
+type evidence struct {
+	iso, other           int
+	firstOver12          int // line of a first component above 12
+	secondOver12         int
+	sep                  byte
+	sepLine, otherSep    int
+	shortYear            bool
+	pointLine, commaLine int
+}
+
+func (ev *evidence) number(b []byte, line int) {
+	for i, c := range b {
+		if (c == '.' || c == ',') && i > 0 && i < len(b)-1 && digit(b[i-1]) && digit(b[i+1]) {
+			if c == '.' && ev.pointLine == 0 {
+				ev.pointLine = line
+			} else if c == ',' && ev.commaLine == 0 {
+				ev.commaLine = line
+			}
+		}
+	}
+}
+
+func digit(c byte) bool { return c >= '0' && c <= '9' }
+
+func (ev *evidence) date(b []byte, line int) {
+	b = bytes.Trim(b, " ")
+	if len(b) >= 10 && b[4] == '-' && b[7] == '-' {
+		ev.iso++
+		return
+	}
+	if i := bytes.IndexByte(b, ' '); i > 0 {
+		b = b[:i] // date and time
+	}
+	var num [3]int
+	var width [3]int
+	k := 0
+	var sep byte
+	for _, c := range b {
+		switch {
+		case digit(c) && width[k] < 4:
+			num[k] = num[k]*10 + int(c-'0')
+			width[k]++
+		case (c == '.' || c == '/' || c == '-') && k < 2 && width[k] > 0 && (sep == 0 || sep == c):
+			sep = c
+			k++
+		default:
+			return
+		}
+	}
+	if k != 2 || width[0] > 2 || width[1] > 2 || width[2] != 4 && width[2] != 2 {
+		return
+	}
+	ev.other++
+	if ev.sep == 0 {
+		ev.sep, ev.sepLine, ev.shortYear = sep, line, width[2] == 2
+	}
+	if ev.sep != sep && ev.otherSep == 0 {
+		ev.otherSep = line
+	}
+	if num[0] > 12 && ev.firstOver12 == 0 {
+		ev.firstOver12 = line
+	}
+	if num[1] > 12 && ev.secondOver12 == 0 {
+		ev.secondOver12 = line
+	}
+}
+
+// decide settles what the whole file had to settle, or refuses it.
+func (f *form) decide(lay *layout, ev *evidence, name string) ([]timesheet.Decision, error) {
+	at := func(line int) string { return name + ":" + strconv.Itoa(line) }
+	delim := map[byte]string{',': "comma", ';': "semicolon", '\t': "tab", '|': "bar"}[f.table.delim]
+	out := []timesheet.Decision{
+		{What: "encoding", Value: f.charset.name, Evidence: f.charset.why},
+		{What: "delimiter", Value: delim, Evidence: at(f.table.line)},
+	}
+	switch order := ""; {
+	case lay.date != nil:
+		f.date = *lay.date
+		out = append(out, timesheet.Decision{What: "date order", Value: f.date.String(), Evidence: "date_format"})
+	case ev.other == 0 || ev.iso >= ev.other:
+		if ev.iso > 0 {
+			out = append(out, timesheet.Decision{What: "date order", Value: f.date.String(), Evidence: plural(ev.iso, "date", "dates")})
+		}
+	default:
+		evidence := 0
+		sep := string(ev.sep)
+		switch {
+		case ev.otherSep > 0:
+			return out, &Error{
+				Line: ev.otherSep, Message: fmt.Sprintf("dates are written in two ways, see also line %d", ev.sepLine),
+				HintText: "export the dates in one format, best YYYY-MM-DD",
+			}
+		case ev.firstOver12 > 0 && ev.secondOver12 > 0:
+			return out, &Error{
+				Line:     ev.secondOver12,
+				Message:  fmt.Sprintf("day and month are written in both orders, see also line %d", ev.firstOver12),
+				HintText: "a spreadsheet may have changed some of the dates; export again, best as YYYY-MM-DD",
+			}
+		case ev.firstOver12 > 0:
+			order, evidence = "D"+sep+"M", ev.firstOver12
+		case ev.secondOver12 > 0:
+			order, evidence = "M"+sep+"D", ev.secondOver12
+		default:
+			return out, &Error{
+				Line: ev.sepLine, Message: "no date in the file tells whether the day or the month comes first",
+				HintText: "set date_format, to DD" + sep + "MM" + sep + "YYYY or to MM" + sep + "DD" + sep + "YYYY",
+			}
+		}
+		year := "YYYY"
+		if ev.shortYear {
+			year = "YY"
+		}
+		var err error
+		if f.date, err = timesheet.ParseDateFormat(order + sep + year); err != nil {
+			return out, err
+		}
+		out = append(out, timesheet.Decision{What: "date order", Value: f.date.String(), Evidence: at(evidence)})
+	}
+	f.decimal = '.'
+	switch {
+	case lay.decimal != 0:
+		f.decimal = lay.decimal
+		out = append(out, timesheet.Decision{What: "decimal sign", Value: string(f.decimal), Evidence: "decimal"})
+	case ev.pointLine > 0 && ev.commaLine > 0:
+		return out, &Error{
+			Line:     max(ev.commaLine, ev.pointLine),
+			Message:  fmt.Sprintf("hours have a decimal comma and a decimal point, see also line %d", min(ev.commaLine, ev.pointLine)),
+			HintText: "if it is sure which one is meant, set decimal to \".\" or \",\": rows with the other one are then refused",
+		}
+	case ev.commaLine > 0:
+		f.decimal = ','
+		out = append(out, timesheet.Decision{What: "decimal sign", Value: ",", Evidence: at(ev.commaLine)})
+	case ev.pointLine > 0:
+		out = append(out, timesheet.Decision{What: "decimal sign", Value: ".", Evidence: at(ev.pointLine)})
+	}
+	return out, nil
+}

@@ -1,0 +1,187 @@
+package source
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/exampleco/tsupload/internal/timesheet"
+)
+
+func TestDurations(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		header, row string
+		want        timesheet.Seconds
+		reason      timesheet.Reason
+	}{
+		{"start,end", "09:00,10:30", 5400, ""},
+		{"start,end", "9:00 AM,1:30 PM", 16200, ""},
+		{"start,end", "22:00,02:00", 14400, ""},
+		{"start,end", "09:00,09:00", 0, timesheet.ReasonZero},
+		{"start,end,duration", "09:00,09:00,24:00", 86400, ""},
+		{"start,end", "09:00,", 0, timesheet.ReasonRunning},
+		{"start,end,duration", "09:00,,00:00:00", 0, timesheet.ReasonRunning},
+		{"start,end,duration", "09:00,,1:00", 3600, ""},
+		{"start,end,duration", ",,1:00", 3600, ""},
+		{"start,end", ",10:00", 0, timesheet.ReasonMissing},
+		{"start,end", ",", 0, timesheet.ReasonMissing},
+		{"start,end", "24:00,01:00", 0, timesheet.ReasonBadTime},
+		{"start,end", "23:59:60,01:00", 0, timesheet.ReasonBadTime},
+		{"start,end,end_date", "22:00,21:00,2026-11-17", 82800, ""},
+		{"start,end,end_date", "22:00,21:00,2026-11-16", -3600, timesheet.ReasonNegative},
+		{"start,end,end_date", "09:00,10:00,2026-11-18", 0, timesheet.ReasonTooLong},
+		{"start,end,duration", "09:00:00,10:30:15,01:30:16", 5415, ""},
+		{"start,end,duration", "09:00:00,10:30:15,01:30:17", 0, timesheet.ReasonDisagree},
+		{"start,end,duration", "09:00:00,10:30:59,1:30", 5459, ""},
+		{"start,end,duration", "09:00:00,10:31:01,1:30", 0, timesheet.ReasonDisagree},
+		{"start,end,hours", "09:00:00,10:30:17,1.50", 5417, ""},
+		{"start,end,hours", "09:00:00,10:30:19,1.50", 0, timesheet.ReasonDisagree},
+		{"duration,hours", "1:30:17,1.50", 5417, ""},
+		{"duration,hours", "1:30,2", 0, timesheet.ReasonDisagree},
+		{"duration,hours", "1.5,", 5400, ""},
+		{"duration", "-0:30", 0, timesheet.ReasonNegative},
+		{"duration", "26:00", 0, timesheet.ReasonTooLong},
+		{"hours", "0.333333", 1200, ""},
+		{"start", "2026-11-16T09:00", 0, ""}, // no end: refused whole
+	} {
+		if c.header == "start" {
+			continue
+		}
+		commas := strings.Count(c.header, ",")
+		res := must(t, text("user,date,project,"+c.header+",notes\nu,2026-11-16,P,"+c.row+",x\n"))
+		var got timesheet.Reason
+		var sec timesheet.Seconds
+		switch {
+		case len(res.entries) == 1:
+			sec = res.entries[0].Duration
+		case len(res.rejected) == 1:
+			got = res.rejected[0].Reason
+		case len(res.skipped) == 1:
+			got = res.skipped[0].Reason
+		}
+		if got != c.reason || c.reason == "" && sec != c.want {
+			t.Errorf("%s: %s (%d): got %d %q, want %d %q", c.header, c.row, commas, sec, got, c.want, c.reason)
+		}
+	}
+	for format, want := range map[string]timesheet.Seconds{"minutes": 5400, "seconds": 90, "decimal": 90 * 3600} {
+		cfg := text("user,date,project,duration\nu,2026-11-16,P,90\n")
+		cfg.DurationFormat, cfg.Rules.MaxPerEntry = format, 1e6
+		if got := must(t, cfg).entries[0].Duration; got != want {
+			t.Errorf("%s: got %d, want %d", format, got, want)
+		}
+	}
+}
+
+// A night on which the clocks change is as long as the wall says; stamps with
+// offsets are as far apart as they are.
+func TestClockChange(t *testing.T) {
+	t.Parallel()
+	berlin, err := time.LoadLocation("Europe/Berlin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := text("user,date,project,start,end\nu,2026-03-29,P,01:00,04:00\nu,2026-10-25,P,01:00,04:00\n" +
+		"u,,P,2026-03-29T00:30:00Z,2026-03-29T02:30:00Z\nu,,P,2026-11-15T23:30:00Z,2026-11-16T00:30:00.5+00:00\n")
+	cfg.Location = berlin
+	res := must(t, cfg)
+	var got []string
+	for _, e := range res.entries {
+		got = append(got, e.Day.String()+" "+e.Duration.Clock())
+	}
+	want := []string{"2026-03-29 3:00:00", "2026-10-25 3:00:00", "2026-03-29 2:00:00", "2026-11-16 1:00:00"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestMaps(t *testing.T) {
+	t.Parallel()
+	cfg := text("user,date,project,hours\nAda,2026-11-16,Web,1\nu-2,2026-11-16,Other,1\nEve,2026-11-16,Web,1\n")
+	cfg.People = map[string]string{"Ada": "u-1", "Bob": "u-2"}
+	cfg.Projects = map[string]string{"Web": "Website"}
+	res := must(t, cfg)
+	if len(res.entries) != 2 || res.entries[0].Person != "u-1" || res.entries[0].Project != "Website" || res.entries[0].Hold != "" ||
+		res.entries[1].Person != "u-2" || res.entries[1].Hold != timesheet.ReasonProject {
+		t.Errorf("got %+v", res.entries)
+	}
+	if len(res.rejected) != 1 || res.rejected[0].Reason != timesheet.ReasonUnknownUser || res.rejected[0].Column != "user" {
+		t.Errorf("got %+v", res.rejected)
+	}
+	fixed := text("date,hours\n2026-11-16,1\n")
+	fixed.User, fixed.UserType, fixed.Defaults.Project = "007", "Employee", "P"
+	if e := must(t, fixed).entries[0]; e.Person != "007" || e.UserType != "Employee" || e.Project != "P" {
+		t.Errorf("got %+v", e)
+	}
+}
+
+// The date order may be plain only at the end of the file.
+func TestDateOrder(t *testing.T) {
+	t.Parallel()
+	for last, want := range map[string]string{"02/13/2026": "2026-02-01", "13/02/2026": "2026-01-02"} {
+		res := must(t, text("user,date,project,hours\nu,02/01/2026,P,1\nu,"+last+",P,1\n"))
+		if got := res.entries[0].Day.String(); got != want || !strings.HasSuffix(res.decision("date order"), ":3") {
+			t.Errorf("%s: got %s by %q, want %s", last, got, res.decision("date order"), want)
+		}
+	}
+	cfg := text("user,date,project,hours\nu,01/02/2026,P,1\n")
+	cfg.DateFormat = "DD/MM/YYYY"
+	if got := must(t, cfg).entries[0].Day.String(); got != "2026-02-01" {
+		t.Errorf("got %s", got)
+	}
+}
+
+// A start may carry the date; a date may be a whole stamp.
+func TestStamps(t *testing.T) {
+	t.Parallel()
+	newYork, err := time.LoadLocation("America/New_York")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for content, want := range map[string]string{
+		"user,start,end,project\nu,16/11/2026 22:00,17/11/2026 01:30,P\n":                       "2026-11-16 3:30:00",
+		"user,start,end,project\nu,2026-11-16 9:00 AM,2026-11-16 1:00 PM,P\n":                   "2026-11-16 4:00:00",
+		"user,start,end,project\nu,2026-11-16T02:00:00Z,2026-11-16T04:00:00Z,P\n":               "2026-11-15 2:00:00",
+		"user,start,end,project\nu,2026-11-16T09:00:00-0500,2026-11-16T15:30:00.25+01:00,P\n":   "2026-11-16 0:30:00",
+		"user,date,hours,project\nu,2026-11-16T00:00:00.000Z,1,P\n":                             "2026-11-16 1:00:00",
+		"user,date,start,end,project\nu,2026-11-16,2026-11-16T23:00:00,2026-11-17T01:00:00,P\n": "2026-11-16 2:00:00",
+		"user,date,start,end,end_date,project\nu,16.11.2026,23:00:00,01:00:00,18.11.2026,P\n":   "2026-11-16 26:00:00",
+	} {
+		cfg := text(content)
+		cfg.Location, cfg.Rules.MaxPerEntry = newYork, 1e6
+		res := must(t, cfg)
+		if len(res.entries) != 1 {
+			t.Errorf("%q: got %+v", content, res.rejected)
+			continue
+		}
+		if e := res.entries[0]; e.Day.String()+" "+e.Duration.Clock() != want {
+			t.Errorf("%q: got %s %s, want %s", content, e.Day, e.Duration.Clock(), want)
+		}
+	}
+}
+
+// Tomorrow's row is refused today, and the file is another one to read tomorrow.
+func TestFuture(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "x.csv")
+	if err := os.WriteFile(path, []byte("user,date,project,hours\nu,2000-01-02,P,1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	// The clock of the bubble begins at midnight of 2000-01-01, in UTC.
+	synctest.Test(t, func(t *testing.T) {
+		today := must(t, Config{Files: []string{path}, Rules: Rules{Future: FutureReject}})
+		if len(today.rejected) != 1 || today.rejected[0].Reason != timesheet.ReasonFuture {
+			t.Errorf("got %+v", today.rejected)
+		}
+		time.Sleep(24 * time.Hour)
+		tomorrow := must(t, Config{Files: []string{path}, Rules: Rules{Future: FutureReject}})
+		if len(tomorrow.entries) != 1 || tomorrow.survey.Fingerprint == today.survey.Fingerprint {
+			t.Errorf("got %+v", tomorrow)
+		}
+	})
+}
