@@ -174,7 +174,7 @@ func (u *Uploader) look(ctx context.Context, p *timesheet.Parcel, r *Report, wai
 	}
 	for i, pos := range sent {
 		if fates[i].State == timesheet.StateSent {
-			r.settle(p.Entries[pos].Duration, p.Since.After(r.Started))
+			r.settle(p.Entries[pos].Duration, !r.recovered.IsZero() && p.Since.After(r.recovered))
 		}
 	}
 	return answer, u.cfg.Ledger.Decide(ctx, p.ID, sent, fates, "read back from the API")
@@ -217,14 +217,21 @@ func (u *Uploader) find(ctx context.Context, p *timesheet.Parcel) (found map[int
 			if e.ExternalID == "" {
 				proof = false
 			}
-			if i, ok := want[e.ExternalID]; ok {
+			if i, ok := want[e.ExternalID]; ok && (p.Op != timesheet.OpUpdate || holds(&e, &p.Entries[i])) {
 				found[i] = e.ID
 			}
 		}); err != nil {
 			return nil, false, err
 		}
 	}
-	return found, proof && len(want) > 0, nil
+	// That the API does not hold a replacement yet is for sending it again, not
+	// for a proof: it is harmless.
+	return found, proof && len(want) > 0 && p.Op != timesheet.OpUpdate, nil
+}
+
+// holds tells whether what the API stores is what a replacement makes of it.
+func holds(s *Stored, e *timesheet.Entry) bool {
+	return s.Person == e.Person && s.Day == e.Day && s.Project == e.Project && s.Seconds == e.Duration
 }
 
 // Stored is an entry as the API has it.

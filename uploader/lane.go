@@ -50,7 +50,7 @@ func (u *Uploader) send(ctx context.Context, r *Report) error {
 			return err
 		}
 		s.round(ctx, ready)
-		if s.err != nil || r.stopped() {
+		if s.err != nil || r.stopped() || ctx.Err() != nil {
 			return s.err
 		}
 	}

@@ -190,19 +190,28 @@ func (p *plan) new(e *timesheet.Entry) error {
 func (p *plan) known(e *timesheet.Entry, k *timesheet.Known) error {
 	changed := k.Digest != e.Digest.Short()
 	renew := func() error {
-		p.count(e, timesheet.StateNew, "")
-		return p.tx.Replace(e, k, timesheet.Fate{State: timesheet.StateNew}, p.lane(e), p.lanes)
+		fate := timesheet.Fate{State: timesheet.StateNew}
+		if e.Hold != "" {
+			fate = timesheet.Fate{State: timesheet.StateHeld, Reason: e.Hold}
+		}
+		p.count(e, fate.State, fate.Reason)
+		return p.tx.Replace(e, k, fate, p.lane(e), p.lanes)
 	}
 	switch k.State {
 	case timesheet.StateSent:
 		switch {
+		case k.AmendedState == timesheet.StateInDoubt:
+			// One change at a time: what the row says now waits until it is known
+			// what the API holds.
+			p.count(e, timesheet.StateInDoubt, "")
+			return nil
 		case changed && k.Amended != e.Digest.Short():
 			return p.amend(e, k)
 		case !changed && k.Amended != 0:
 			p.count(e, timesheet.StateSent, "")
 			return p.tx.Restore(k)
 		case changed:
-			p.count(e, timesheet.StateHeld, timesheet.ReasonChanged)
+			p.count(e, k.AmendedState, k.AmendedReason)
 			return nil
 		}
 	case timesheet.StateHeld:

@@ -260,10 +260,12 @@ type Report struct {
 	// window; both nil where nothing was asked.
 	Expected, Found *timesheet.Seconds
 
-	mu      sync.Mutex
-	started bool
-	toSend  bool
-	expect  *timesheet.Seconds
+	mu        sync.Mutex
+	started   bool
+	recovered time.Time // what fell in doubt later fell in this run
+	openDoubt int       // entries of its sources in doubt at the end
+	toSend    bool
+	expect    *timesheet.Seconds
 }
 
 func newReport(cfg Config) *Report {
@@ -347,7 +349,7 @@ func (r *Report) exit(err error) int {
 	for _, s := range r.Sources {
 		code = Worse(code, s.exit())
 	}
-	if r.Refused.Rows+r.InDoubt.Rows+r.Total(timesheet.StateHeld).Rows+r.Total(timesheet.StateRejected).Rows+r.Total(timesheet.StateInDoubt).Rows > 0 {
+	if r.Refused.Rows+r.openDoubt+r.Total(timesheet.StateHeld).Rows+r.Total(timesheet.StateRejected).Rows > 0 {
 		code = Worse(code, 3)
 	}
 	return code

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -168,6 +169,13 @@ func (u *Uploader) Run(ctx context.Context, stopping <-chan struct{}) (*Report, 
 	r := newReport(u.cfg)
 	u.client.stopping = stopping
 	err := u.run(ctx, r)
+	if errors.Is(err, context.DeadlineExceeded) && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		r.stop(outOfTime())
+		err = nil
+	}
+	if counted := u.countDoubt(ctx, r); err == nil {
+		err = counted
+	}
 	r.Requests = int(u.client.requests.Load())
 	r.Ended = time.Now()
 	if !u.cfg.DryRun && r.started {
@@ -217,6 +225,31 @@ func (u *Uploader) run(ctx context.Context, r *Report) error {
 	return u.askOnce(ctx, r)
 }
 
+// countDoubt counts what is in doubt of this run's sources now that it ends:
+// some of what the plan met so is settled since.
+func (u *Uploader) countDoubt(ctx context.Context, r *Report) error {
+	if !r.started {
+		r.openDoubt = r.Total(timesheet.StateInDoubt).Rows
+		return nil
+	}
+	doubt, err := u.cfg.Ledger.InDoubt(context.WithoutCancel(ctx))
+	if err != nil {
+		return err
+	}
+	ids := u.feedIDs()
+	for _, p := range doubt {
+		if !slices.Contains(ids, p.Source) {
+			continue
+		}
+		for _, gone := range p.Gone {
+			if !gone {
+				r.openDoubt++
+			}
+		}
+	}
+	return nil
+}
+
 func (u *Uploader) begin(ctx context.Context, r *Report) error {
 	if u.cfg.DryRun {
 		return nil
@@ -228,7 +261,7 @@ func (u *Uploader) begin(ctx context.Context, r *Report) error {
 	if recovered > 0 {
 		u.log.WarnContext(ctx, "a run ended in the middle of sending; its entries are in doubt", "entries", recovered)
 	}
-	r.Recovered = recovered
+	r.Recovered, r.recovered = recovered, time.Now()
 	r.started = true
 	return u.cfg.Ledger.StartRun(ctx, u.cfg.RunID)
 }

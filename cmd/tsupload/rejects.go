@@ -295,16 +295,39 @@ func runRejectsRetry(ctx context.Context, a *app, file string) (err error) {
 		return err
 	}
 	a.mended = true
-	ran := runOnce(ctx, a, runOptions{once: true, files: []string{path}, sources: []string{name}})
-	if code := exitCode(ran); !planned(code) {
-		return ran
-	}
-	return errors.Join(a.closeMended(ctx, cfg, path, rows, lines, before), ran)
+	return a.runMended(ctx, cfg, name, path, rows, lines, before)
 }
 
-// planned tells whether a run that ended so may have uploaded something.
-func planned(code int) bool {
-	return code == exitOK || code == exitPerson || code == exitRefused || code == exitUnreachable || code >= 128
+// runMended is one pass over the mended rows. What they settle is closed
+// before the report is written, so that it tells how things stand.
+func (a *app) runMended(ctx context.Context, cfg *config.Config, name, path string, rows []mendedRow, lines []int, before map[timesheet.Packed]bool) error {
+	opts := runOptions{once: true, files: []string{path}, sources: []string{name}}
+	sources, err := chooseSources(cfg, opts)
+	if err != nil {
+		return err
+	}
+	p := pass{app: a, cfg: cfg, sources: sources, opts: opts, log: a.logger(cfg)}
+	r, waiting, err := p.run(ctx, a.stopping)
+	if r == nil {
+		return err
+	}
+	closed := 0
+	if err == nil && r.Sources[0].Err == nil {
+		closed, waiting, err = a.closeMended(ctx, &p, path, rows, lines, before)
+	}
+	if err := errors.Join(err, a.report(r, waiting)); err != nil {
+		return err
+	}
+	if a.json() {
+		if err := a.emit("mended", map[string]any{"rows": len(rows), "closed": closed}); err != nil {
+			return err
+		}
+	}
+	a.say("%s closed", count(closed, "rejected row"))
+	if code := p.exit(r, waiting); code != exitOK {
+		return &exitError{code}
+	}
+	return nil
 }
 
 // readMended reads a mended export: the source's header and its rows.
@@ -375,9 +398,13 @@ func (a *app) matchRows(ctx context.Context, cfg *config.Config, rows *[]mendedR
 	defer l.Close()
 	before = map[timesheet.Packed]bool{}
 	byRef := map[string]*timesheet.Waiting{}
-	if err := l.Rows(ctx, func(w *timesheet.Waiting, _ *timesheet.Rejection) error {
+	records := map[timesheet.Packed][]string{} // of rows that are not as long as their header
+	if err := l.Rows(ctx, func(w *timesheet.Waiting, r *timesheet.Rejection) error {
 		c := *w
 		before[w.Key], byRef[w.Ref] = true, &c
+		if len(r.Record) != len(r.Header) {
+			records[w.Key] = append(slices.Clone(r.Record), make([]string, max(0, len(r.Header)-len(r.Record)))...)[:len(r.Header)]
+		}
 		return nil
 	}); err != nil {
 		return "", nil, err
@@ -391,6 +418,10 @@ func (a *app) matchRows(ctx context.Context, cfg *config.Config, rows *[]mendedR
 			return "", nil, usage("keep the references as they were exported", "line %d: the ledger knows no rejected row %s", row.line, clean(row.ref))
 		case row.row.State != timesheet.StateRejected:
 			a.say("line %d: %s is closed already; left out", row.line, row.ref)
+			continue
+		case slices.Equal(row.record, records[row.row.Key]) && len(row.record) > 0:
+			// As exported it has the right number of values, but perhaps in the wrong columns.
+			a.say("line %d: not mended; left out", row.line)
 			continue
 		case id != "" && id != row.row.Source:
 			return "", nil, usage("feed back one file for each source", "the file has rows of several sources")
@@ -431,15 +462,15 @@ func writeMended(path string, header []string, rows []mendedRow) (lines []int, e
 	return lines[1:], os.WriteFile(path, b.Bytes(), 0o600)
 }
 
-// closeMended closes the rejected rows whose mended rows are with the API now.
-// A mended row that was refused again is no second row to mend: its first
-// rejection stays, the new one is closed.
-func (a *app) closeMended(ctx context.Context, cfg *config.Config, path string, rows []mendedRow, lines []int, before map[timesheet.Packed]bool) error {
-	l, err := a.openLedger(ctx, cfg, false, a.logger(cfg))
+// closeMended closes the rejected rows whose mended rows are with the API now,
+// and lists what waits then. A mended row that was refused again is no second
+// row to mend: its first rejection stays, the new one is closed.
+func (a *app) closeMended(ctx context.Context, p *pass, path string, rows []mendedRow, lines []int, before map[timesheet.Packed]bool) (closed int, waiting []*timesheet.Waiting, err error) {
+	l, err := a.openLedger(ctx, p.cfg, false, p.log)
 	if err != nil {
-		return err
+		return 0, nil, err
 	}
-	defer l.Close()
+	defer func() { err = errors.Join(err, l.Close()) }()
 	became := map[int]*timesheet.Waiting{}
 	if err := l.Entries(ctx, ledger.Filter{Sources: []string{rows[0].row.Source}}, func(w *timesheet.Waiting) error {
 		if w.Origin.File == path {
@@ -448,24 +479,22 @@ func (a *app) closeMended(ctx context.Context, cfg *config.Config, path string, 
 		}
 		return nil
 	}); err != nil {
-		return err
+		return 0, nil, err
 	}
+	var skip []timesheet.Packed
 	// One rejected row may have become several mended ones.
 	open := map[timesheet.Packed]bool{}
-	closed := 0
 	for i, row := range rows {
 		w := became[lines[i]]
 		switch {
 		case w == nil:
 			open[row.row.Key] = true
-			a.say("line %d: not uploaded: no work (a break, zero hours), or equal to an entry that is known; if so, tsupload resolve --skip %s", row.line, row.ref)
+			a.say("line %d: not uploaded: it is no work (a break, zero hours), or equals an entry that is known; if so, tsupload resolve --skip %s", row.line, row.ref)
 		case w.Row:
 			open[row.row.Key] = true
-			a.say("line %d: refused again: %s", row.line, clean(hintCell(w)))
+			a.say("line %d: refused again: %s; %s stays open", row.line, clean(w.Detail), row.ref)
 			if !before[w.Key] {
-				if err := l.SkipRow(ctx, w.Key); err != nil {
-					return err
-				}
+				skip = append(skip, w.Key)
 			}
 		case w.State != timesheet.StateSent && w.State != timesheet.StateInDoubt:
 			open[row.row.Key] = true
@@ -477,11 +506,14 @@ func (a *app) closeMended(ctx context.Context, cfg *config.Config, path string, 
 			continue
 		}
 		open[row.row.Key] = true // once is enough
-		if err := l.SkipRow(ctx, row.row.Key); err != nil {
-			return err
-		}
+		skip = append(skip, row.row.Key)
 		closed++
 	}
-	a.say("%s closed", count(closed, "rejected row"))
-	return nil
+	for _, key := range skip {
+		if err := l.SkipRow(ctx, key); err != nil {
+			return 0, nil, err
+		}
+	}
+	waiting, err = p.waiting(ctx, l)
+	return closed, waiting, err
 }

@@ -113,12 +113,16 @@ func explainEntry(ctx context.Context, a *app, cfg *config.Config, l *ledger.Led
 		}
 	}
 	t := newTable(a.stdout)
+	hint := ""
+	if waits(w.State) {
+		hint = w.Hint
+	}
 	for _, f := range [][2]string{
 		{"entry", w.Ref},
 		{"key", hex.EncodeToString(w.Key[:])},
 		{"state", stateOf(w) + ", since " + moment(w.At, zone)},
 		{"why", w.Detail},
-		{"what to do", w.Hint},
+		{"what to do", hint},
 		{"source", sourceName(cfg, w.Source)},
 		{"read from", w.Origin.String()},
 		{"day", dayOf(w)},
@@ -127,7 +131,7 @@ func explainEntry(ctx context.Context, a *app, cfg *config.Config, l *ledger.Led
 		{"hours", w.Seconds.Clock()},
 		{"tracker's id", w.ID},
 		{"API's id", w.Remote},
-		{"attempts", strconv.Itoa(attempts)},
+		{"attempts", numberOf(attempts)},
 	} {
 		if f[1] != "" {
 			t.row(f[0], f[1])
@@ -145,6 +149,14 @@ func explainEntry(ctx context.Context, a *app, cfg *config.Config, l *ledger.Led
 		t.row("  "+moment(e.At, zone), e.What, inWords(e.Detail))
 	}
 	return t.flush()
+}
+
+// numberOf is empty for none.
+func numberOf(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return strconv.Itoa(n)
 }
 
 // inWords is the detail of an event for people: that of a request is kept as

@@ -212,7 +212,7 @@ func (a *app) newFeed(cfg *config.Config, s *config.Source, opts feedOptions, lo
 		c.HTTP = a.newExport(s.HTTP)
 	}
 	if s.CSV != nil {
-		c.Delimiter, c.Encoding, c.SettleFile = auto(s.CSV.Delimiter), auto(s.CSV.Encoding), s.CSV.SettleFile
+		c.Delimiter, c.Encoding, c.SettleFile = auto(s.CSV.Delimiter), auto(s.CSV.Encoding), max(s.CSV.SettleFile, 1) // none at all is not the default
 	}
 	if a.mended {
 		c.Delimiter, c.Encoding = ",", "utf-8" // as `rejects retry` writes it

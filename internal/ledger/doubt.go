@@ -116,6 +116,13 @@ func (l *Ledger) decideGroup(ctx context.Context, tx *sql.Tx, p *timesheet.Parce
 		if err != nil {
 			return err
 		}
+		// The key and the bytes stand for all entries of the request. With the
+		// doubt about some ended otherwise, sending them again could send those twice.
+		if p.State == timesheet.StateInDoubt {
+			if _, err := tx.ExecContext(ctx, forgetRequest, p.ID); err != nil {
+				return err
+			}
+		}
 		for i, pos := range positions {
 			ids[i] = ids[pos]
 			positions[i] = i

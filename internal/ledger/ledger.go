@@ -117,38 +117,65 @@ func Create(ctx context.Context, dir, api string, assumeSentBefore timesheet.Day
 	if err := checkDir(dir); err != nil {
 		return err
 	}
-	path := filepath.Join(dir, fileName)
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
-	if errors.Is(err, os.ErrExist) {
-		return &Error{Kind: AlreadyThere, Message: "there is a ledger already: " + path, HintText: "it is kept; move it away yourself if it really must go, and know that entries in it may then be sent again"}
+	final := filepath.Join(dir, fileName)
+	there := &Error{Kind: AlreadyThere, Message: "there is a ledger already: " + final, HintText: "it is kept; move it away yourself if it really must go, and know that entries in it may then be sent again"}
+	if _, err := os.Lstat(final); err == nil {
+		return there
 	}
+	// It gets its name only when it is whole: half a ledger, left by a crash,
+	// would be taken for one.
+	f, err := os.CreateTemp(dir, fileName+".new-*") // mode 0600
 	if err != nil {
 		return &Error{Kind: Broken, Message: "create the ledger", Err: err}
 	}
+	path := f.Name()
 	if err := f.Close(); err != nil {
 		return &Error{Kind: Broken, Message: "create the ledger", Err: err}
 	}
+	defer func() {
+		for _, suffix := range []string{"", "-wal", "-shm"} {
+			_ = os.Remove(path + suffix)
+		}
+	}()
 	err = func() error {
 		db, err := openWriter(ctx, path)
 		if err != nil {
 			return err
 		}
-		defer db.Close()
 		if err := migrate(ctx, db); err != nil {
-			return err
+			return errors.Join(err, db.Close())
 		}
 		_, err = db.ExecContext(ctx, `INSERT INTO meta VALUES ('api', ?), ('created', ?), ('assume_sent_before', ?), ('lease', ''), ('clean', '1')`,
 			api, time.Now().UnixMilli(), int64(assumeSentBefore))
-		return err
+		return errors.Join(err, db.Close()) // which leaves everything in the one file
 	}()
 	if err != nil {
-		// Half a ledger would be taken for a whole one.
-		for _, suffix := range []string{"", "-wal", "-shm"} {
-			_ = os.Remove(path + suffix)
-		}
 		return explain("create the ledger", err)
 	}
-	return nil
+	return publish(path, final, there)
+}
+
+// publish gives a file its name, unless something has that name already.
+func publish(path, name string, there *Error) error {
+	err := os.Link(path, name)
+	switch {
+	case err == nil:
+	case errors.Is(err, os.ErrExist):
+		return there
+	default: // a file system without hard links
+		if _, err := os.Lstat(name); err == nil {
+			return there
+		}
+		if err := os.Rename(path, name); err != nil {
+			return explain("create the ledger", err)
+		}
+	}
+	dir, err := os.Open(filepath.Dir(name))
+	if err != nil {
+		return explain("create the ledger", err)
+	}
+	_ = dir.Sync() // not every system can sync a directory
+	return explain("create the ledger", dir.Close())
 }
 
 // Exists tells whether there is a ledger in dir.

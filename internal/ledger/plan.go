@@ -93,6 +93,7 @@ type parcelState struct {
 	state   timesheet.State
 	reason  timesheet.Reason
 	settled int
+	begun   int
 }
 
 type fact struct {
@@ -191,7 +192,7 @@ func internSource(ctx context.Context, tx *sql.Tx, name string) (int64, error) {
 
 // loadStates keeps the parcels that are not simply sent; they are few.
 func (p *Planning) loadStates() error {
-	rows, err := p.tx.QueryContext(p.ctx, `SELECT id, state, reason, settled FROM parcel WHERE state <> 'new' OR settled < n`)
+	rows, err := p.tx.QueryContext(p.ctx, `SELECT id, state, reason, settled, begun FROM parcel WHERE state <> 'new' OR settled < n`)
 	if err != nil {
 		return err
 	}
@@ -199,7 +200,7 @@ func (p *Planning) loadStates() error {
 	for rows.Next() {
 		var id int64
 		var s parcelState
-		if err := rows.Scan(&id, &s.state, &s.reason, &s.settled); err != nil {
+		if err := rows.Scan(&id, &s.state, &s.reason, &s.settled, &s.begun); err != nil {
 			return err
 		}
 		p.states[id] = s
@@ -343,12 +344,12 @@ func (p *Planning) know(known **timesheet.Known, key timesheet.Packed, digest ui
 	k := &timesheet.Known{Key: key, Digest: digest, Seen: true}
 	k.State, k.Reason = p.stateAt(parcel, pos)
 	if k.State == timesheet.StateSent && p.amendments {
-		stmt, err := p.prepare(`SELECT digest FROM amendment WHERE key = ?`)
+		stmt, err := p.prepare(`SELECT a.digest, p.state, p.reason FROM amendment a JOIN parcel p ON p.id = a.parcel WHERE a.key = ?`)
 		if err != nil {
 			return err
 		}
 		var d int64
-		switch err := stmt.QueryRowContext(p.ctx, key[:]).Scan(&d); {
+		switch err := stmt.QueryRowContext(p.ctx, key[:]).Scan(&d, &k.AmendedState, &k.AmendedReason); {
 		case err == nil:
 			k.Amended = uint64(d)
 		case !errors.Is(err, sql.ErrNoRows):
@@ -364,6 +365,8 @@ func (p *Planning) stateAt(parcel int64, pos int) (timesheet.State, timesheet.Re
 	switch {
 	case !exception, s.state == timesheet.StateNew && pos < s.settled:
 		return timesheet.StateSent, ""
+	case s.state == timesheet.StateNew && pos < s.begun:
+		return timesheet.StateSending, "" // as a dry run sees it
 	default:
 		return s.state, s.reason
 	}
@@ -423,6 +426,10 @@ func (p *Planning) amend(e *timesheet.Entry, known *timesheet.Known, fate timesh
 		return false, err
 	}
 	remote, err := remoteID(p.ctx, p.tx, parcel, pos)
+	if err == nil && remote == "" {
+		// A replacement whose answer named no id left the one it replaced.
+		err = p.tx.QueryRowContext(p.ctx, `SELECT target FROM parcel WHERE id = ?`, parcel).Scan(&remote)
+	}
 	if err != nil {
 		return false, err
 	}
@@ -451,8 +458,8 @@ func (p *Planning) Restore(known *timesheet.Known) error {
 }
 
 func (p *Planning) dropAmendment(key timesheet.Packed) error {
-	_, err := p.exec(`UPDATE parcel SET state = 'skipped', reason = ?, changed = ? WHERE id = (SELECT parcel FROM amendment WHERE key = ?)`,
-		timesheet.ReasonWithdrawn, p.now, key[:])
+	_, err := p.exec(`UPDATE parcel SET state = 'skipped', reason = ?, changed = ?, live = 0, live_seconds = 0, gone = x'0000'
+		WHERE id = (SELECT parcel FROM amendment WHERE key = ?)`, timesheet.ReasonWithdrawn, p.now, key[:])
 	if err == nil {
 		_, err = p.exec(`DELETE FROM amendment WHERE key = ?`, key[:])
 	}

@@ -26,7 +26,7 @@ func (l *Ledger) Counts(ctx context.Context) ([]Count, error) {
 		WITH one AS (
 			SELECT source, CASE WHEN state <> 'new' THEN state WHEN settled = n THEN 'sent' WHEN begun > settled AND settled = 0 AND begun = n THEN 'sending' ELSE 'new' END AS state,
 				reason, live, live_seconds, changed
-			FROM parcel WHERE (state <> 'new' OR settled = 0 OR settled = n) AND (op = 'create' OR settled < n OR state <> 'new')
+			FROM parcel WHERE state <> 'new' OR settled = 0 OR settled = n
 			UNION ALL
 			SELECT p.source, CASE WHEN e.pos < p.settled THEN 'sent' WHEN e.pos < p.begun THEN 'sending' ELSE 'new' END, p.reason, 1, 0, p.changed
 			FROM parcel p JOIN detail d ON d.parcel = p.id JOIN entry e ON e.parcel = p.id

@@ -44,6 +44,8 @@ const (
 	receiptSQL = `INSERT OR REPLACE INTO receipt VALUES (?,?,?,?,?,?,?)`
 	advanceSQL = `UPDATE parcel SET settled = ?, begun = max(begun, ?), changed = ?, body = NULL WHERE id = ? RETURNING settled = n, op`
 	dropSQL    = `DELETE FROM content WHERE parcel = ?`
+	// forgetRequest makes a Parcel one that cannot be sent again as it was.
+	forgetRequest = `UPDATE parcel SET idem_key = '', key_expires = 0, body_hash = NULL, body = NULL WHERE id = ?`
 )
 
 func newWriter(l *Ledger) (*writer, error) {
@@ -246,7 +248,19 @@ func (w *writer) advance(ctx context.Context, tx *sql.Tx, s *timesheet.Settlemen
 
 // amended makes a sent update the entry that the ledger knows.
 func amended(ctx context.Context, tx *sql.Tx, parcel int64) error {
-	_, err := tx.ExecContext(ctx, `UPDATE entry SET (digest, parcel, pos) = (SELECT digest, parcel, 0 FROM amendment a WHERE a.key = entry.key)
+	// What it replaces is no entry beside it any more.
+	var key []byte
+	err := tx.QueryRowContext(ctx, `SELECT a.key FROM amendment a JOIN parcel p ON p.id = a.parcel WHERE a.parcel = ? AND p.state = 'new' AND p.settled = p.n`, parcel).Scan(&key)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil
+	}
+	if err == nil {
+		err = leave(ctx, tx, timesheet.Packed(key))
+	}
+	if err != nil {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, `UPDATE entry SET (digest, parcel, pos) = (SELECT digest, parcel, 0 FROM amendment a WHERE a.key = entry.key)
 		WHERE key IN (SELECT a.key FROM amendment a JOIN parcel p ON p.id = a.parcel WHERE a.parcel = ? AND p.state = 'new' AND p.settled = p.n)`, parcel)
 	if err == nil {
 		_, err = tx.ExecContext(ctx, `DELETE FROM amendment WHERE parcel = ? AND EXISTS (SELECT 1 FROM parcel p WHERE p.id = ? AND p.state = 'new' AND p.settled = p.n)`, parcel, parcel)
@@ -309,6 +323,11 @@ func (w *writer) settleEach(ctx context.Context, tx *sql.Tx, s *timesheet.Settle
 			}
 		}
 		// The key and the bytes answer for the whole request, or not at all.
+		if all && len(order) > 1 {
+			if _, err := tx.ExecContext(ctx, forgetRequest, id); err != nil {
+				return err
+			}
+		}
 		if e.state == timesheet.StateInDoubt && id != 0 && !all && len(order) == 1 && sent == 0 {
 			if _, err := tx.ExecContext(ctx, `UPDATE parcel SET attempts = (SELECT attempts FROM parcel WHERE id = ?),
 				idem_key = (SELECT idem_key FROM parcel WHERE id = ?), key_expires = (SELECT key_expires FROM parcel WHERE id = ?),

@@ -98,12 +98,15 @@ type Known struct {
 	Digest uint64
 	State  State
 	Reason Reason
-	// Amended is the Digest of a change that waits beside a sent entry; 0 if none does.
-	Amended uint64
-	Person  string
-	Project string
-	Seconds Seconds
-	Seen    bool // by the read under way
+	// Amended is the Digest of a change that waits beside a sent entry, and where
+	// that stands; 0 if none does.
+	Amended       uint64
+	AmendedState  State
+	AmendedReason Reason
+	Person        string
+	Project       string
+	Seconds       Seconds
+	Seen          bool // by the read under way
 }
 
 // Waiting is an entry, or a rejected row, together with all that the ledger
