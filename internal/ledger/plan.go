@@ -234,6 +234,9 @@ func (p *Planning) loadAll(total int64) error {
 // another day is known under that day.
 func (p *Planning) Lookup(entries []timesheet.Entry) (found []*timesheet.Known, err error) {
 	found = make([]*timesheet.Known, len(entries))
+	if len(entries) == 0 {
+		return found, nil
+	}
 	if p.held == 0 {
 		for i := range entries {
 			p.days[entries[i].Day] = struct{}{}
