@@ -73,13 +73,30 @@ func (a *API) Promise() string {
 	return "no entry twice: one without an answer is held in doubt until a person settles it"
 }
 
-// parcelSize is a multiple of the batch of about 500 entries.
+// parcelSize is how many entries are kept together: a few hundred in batches,
+// and fewer one by one, because there are more lanes then, each with a parcel
+// that is being filled.
 func (a *API) parcelSize() int {
-	const about = 500
-	if a.BatchSize >= about {
+	const batched, single = 500, 64
+	switch {
+	case a.BatchSize >= batched:
 		return a.BatchSize
+	case a.BatchSize > 1:
+		return batched / a.BatchSize * a.BatchSize
 	}
-	return about / a.BatchSize * a.BatchSize
+	return single
+}
+
+// lanes is how many lanes people's days are spread over. With as many lanes as
+// requests in flight, the fullest lane alone would keep a run waiting at its
+// end; many small ones even out. Batches are better full, so they get no more
+// lanes than they need.
+func (a *API) lanes() int {
+	const spread = 16
+	if a.BatchSize > 1 {
+		return a.Concurrency
+	}
+	return a.Concurrency * spread
 }
 
 // resend tells whether a Parcel in doubt may simply be sent again.

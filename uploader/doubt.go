@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/exampleco/tsupload/internal/crash"
 	"github.com/exampleco/tsupload/internal/timesheet"
 )
 
@@ -148,6 +149,7 @@ func (u *Uploader) look(ctx context.Context, p *timesheet.Parcel, r *Report, wai
 		}
 		absent = append(absent, i)
 	}
+	crash.Point("C10")
 	now := time.Now()
 	if len(absent) > 0 && proof && !now.Before(settled) {
 		switch {

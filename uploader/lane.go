@@ -66,7 +66,7 @@ func (u *Uploader) send(ctx context.Context, r *Report) error {
 func (s *sending) round(ctx context.Context, ready map[int]map[int][]int64) {
 	u := s.u
 	plans := slices.SortedFunc(maps.Keys(ready), func(a, b int) int {
-		if now := u.cfg.API.Concurrency; a == now || b == now {
+		if now := u.cfg.API.lanes(); a == now || b == now {
 			return map[bool]int{true: 1, false: -1}[a == now]
 		}
 		return a - b

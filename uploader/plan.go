@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 
+	"github.com/exampleco/tsupload/internal/crash"
 	"github.com/exampleco/tsupload/internal/timesheet"
 )
 
@@ -39,7 +40,7 @@ func (u *Uploader) planFeed(ctx context.Context, feed *Feed, s *SourceReport) er
 		return err
 	}
 	defer tx.Rollback()
-	p := &plan{cfg: &u.cfg, feed: feed, tx: tx, report: s, assumed: assumed, lanes: u.cfg.API.Concurrency, bad: map[timesheet.Packed]bool{}}
+	p := &plan{cfg: &u.cfg, feed: feed, tx: tx, report: s, assumed: assumed, lanes: u.cfg.API.lanes(), bad: map[timesheet.Packed]bool{}}
 	if err := reading.Rows(ctx, p.row); err != nil {
 		var fault *ledgerError
 		if errors.As(err, &fault) {
@@ -114,6 +115,7 @@ type plan struct {
 // row takes one row of the second pass.
 func (p *plan) row(row *timesheet.Row) error {
 	p.report.Rows++
+	crash.Point("C0")
 	switch {
 	case row.Skipped != nil:
 		p.report.count(timesheet.StateSkipped, row.Skipped.Reason, "", 0, false, 0)
