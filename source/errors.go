@@ -39,6 +39,9 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
+// Unauthorized tells whether the source refused our credentials.
+func (e *Error) Unauthorized() bool { return e.Refused }
+
 // Unwrap gives the cause.
 func (e *Error) Unwrap() error { return e.Err }
 

@@ -257,7 +257,7 @@ func (l *laneRun) batch(ctx context.Context, p *timesheet.Parcel, at, to int, po
 		for i, pos := range positions {
 			keys[i] = p.Keys[pos]
 		}
-		req.key = idempotencyKey(p.Op, keys, b.BodyHash)
+		req.key = idempotencyKey(p.Op, p.Attempts, keys, b.BodyHash)
 		b.IdempotencyKey, b.KeyExpires, b.Body = req.key, time.Now().Add(l.u.cfg.API.KeyTTL), req.body
 	}
 	if l.pending != nil {
@@ -290,6 +290,7 @@ func (l *laneRun) end(ctx context.Context, p *timesheet.Parcel, at, to int, posi
 	}
 	switch v.class {
 	case Accepted, PerItem:
+		s.Answered = v.class == PerItem
 		l.fates(s, p, positions, v)
 	case Refused, TooLarge:
 		switch {

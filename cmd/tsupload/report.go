@@ -21,7 +21,29 @@ func (a *app) report(r *uploader.Report, waiting []*timesheet.Waiting) error {
 	if a.output == "json" {
 		return reportJSON(a.stdout, r, waiting)
 	}
-	return reportText(a.stdout, r, waiting, a.quiet)
+	text := &strings.Builder{}
+	reportText(text, r, waiting, a.quiet)
+	_, err := io.WriteString(a.stdout, a.highlight(text.String()))
+	return err
+}
+
+// highlight colours the heads of a report's parts and what needs attention.
+func (a *app) highlight(text string) string {
+	b := &strings.Builder{}
+	for line := range strings.Lines(text) {
+		body := strings.TrimSuffix(line, "\n")
+		switch {
+		case strings.HasPrefix(body, "source "):
+			body = a.paint(a.stdout, bold, body)
+		case body == "waits for a person":
+			body = a.paint(a.stdout, yellow, body)
+		case strings.HasPrefix(body, "stopped: "), strings.HasPrefix(body, "  error: "), strings.HasPrefix(body, "expected "):
+			body = a.paint(a.stdout, red, body)
+		}
+		b.WriteString(body)
+		b.WriteString(line[len(strings.TrimSuffix(line, "\n")):])
+	}
+	return b.String()
 }
 
 // outcomeOrder is the order in which a report tells what became of rows.
@@ -47,8 +69,7 @@ func label(o uploader.Outcome) string {
 	return name
 }
 
-func reportText(w io.Writer, r *uploader.Report, waiting []*timesheet.Waiting, quiet bool) error {
-	b := &strings.Builder{}
+func reportText(b *strings.Builder, r *uploader.Report, waiting []*timesheet.Waiting, quiet bool) {
 	if !quiet {
 		head := "run " + r.RunID
 		if r.DryRun {
@@ -67,8 +88,6 @@ func reportText(w io.Writer, r *uploader.Report, waiting []*timesheet.Waiting, q
 	}
 	waitingText(b, waiting)
 	endText(b, r, waiting, quiet)
-	_, err := io.WriteString(w, b.String())
-	return err
 }
 
 func sourceText(b *strings.Builder, r *uploader.Report, s *uploader.SourceReport) {

@@ -230,9 +230,9 @@ func (a *app) printError(err error, code int) {
 		fmt.Fprintf(a.stderr, "%s\n", line)
 		return
 	}
-	fmt.Fprintf(a.stderr, "tsupload: error: %s\n", err)
+	fmt.Fprintf(a.stderr, "tsupload: %s %s\n", a.paint(a.stderr, red, "error:"), err)
 	if hint != "" {
-		fmt.Fprintf(a.stderr, "tsupload: hint: %s\n", hint)
+		fmt.Fprintf(a.stderr, "tsupload: %s %s\n", a.paint(a.stderr, bold, "hint:"), hint)
 	}
 }
 

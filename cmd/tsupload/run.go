@@ -272,11 +272,14 @@ func (p *pass) run(ctx context.Context, stopping <-chan struct{}) (_ *uploader.R
 		}
 		cfg.Feeds = append(cfg.Feeds, feed)
 	}
+	progress, endProgress := p.progress()
+	cfg.Progress = progress
 	u, err := uploader.New(cfg)
 	if err != nil {
 		return nil, nil, err
 	}
 	r, err := u.Run(ctx, stopping)
+	endProgress()
 	if err != nil {
 		return r, nil, err
 	}
