@@ -111,11 +111,15 @@ func (a *API) resend(p *timesheet.Parcel, now time.Time) bool {
 }
 
 // idempotencyKey is the same for the same entries in the same bytes, and for
-// nothing else.
-func idempotencyKey(op timesheet.Op, keys []timesheet.Packed, body [32]byte) string {
+// nothing else. revision tells how often these entries were begun before: where
+// the API has answered that it did not execute them, it would give the same
+// answer under the same key for ever.
+func idempotencyKey(op timesheet.Op, revision int, keys []timesheet.Packed, body [32]byte) string {
 	h := sha256.New()
 	h.Write([]byte("tsupload idempotency 1\n" + string(op)))
 	var n [8]byte
+	binary.BigEndian.PutUint64(n[:], uint64(revision))
+	h.Write(n[:])
 	binary.BigEndian.PutUint64(n[:], uint64(len(keys)))
 	h.Write(n[:])
 	for i := range keys {

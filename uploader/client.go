@@ -127,12 +127,8 @@ func (a *attempt) verdict(class Class) Class {
 		return class
 	}
 	switch class {
-	case Accepted, PerItem, KeyReused, InProgress, Conflict, Unknown:
-		return class
-	case Refused:
-		if len(a.req.positions) == 1 {
-			return class // the same content was refused the first time as well
-		}
+	case Accepted, PerItem, Refused, KeyReused, InProgress, Conflict, Unknown:
+		return class // what the API says of the request is true of all attempts
 	}
 	return Unknown
 }

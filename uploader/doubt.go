@@ -73,8 +73,8 @@ func (u *Uploader) resend(ctx context.Context, p *timesheet.Parcel, r *Report) e
 		v.class = Unknown
 		v.detail = "the repeated request got no answer either"
 	}
-	if v.class == TooLarge || v.class == Refused && len(positions) > 1 {
-		v.class = Unknown
+	if v.class == TooLarge {
+		v.class = Unknown // size is looked at before the key is
 	}
 	if _, err := l.end(ctx, p, 0, to, positions, v); err != nil {
 		return err
@@ -106,8 +106,7 @@ func (u *Uploader) askOnce(ctx context.Context, r *Report) error {
 // readBack asks the API for the entries of a parcel in doubt.
 func (u *Uploader) readBack(ctx context.Context, p *timesheet.Parcel, r *Report, wait bool) error {
 	_, err := u.look(ctx, p, r, wait)
-	var unread *unreadError
-	if errors.As(err, &unread) {
+	if unread, ok := errors.AsType[*unreadError](err); ok {
 		// A list that could not be read is no evidence.
 		u.log.WarnContext(ctx, "reading back did not work", "batch", p.ID, "err", unread.err)
 		return nil

@@ -90,6 +90,13 @@ func (u *Uploader) unchanged(ctx context.Context, feed *Feed, reading Reading, s
 	if json.Unmarshal(summary, s) != nil {
 		return false, nil
 	}
+	for o := range s.Outcomes {
+		if o.State == timesheet.StateHeld || o.State == timesheet.StateRejected || o.State == timesheet.StateInDoubt {
+			// A person has settled it since: only the plan can tell how.
+			s.reset()
+			return false, nil
+		}
+	}
 	s.Unchanged = true
 	return true, nil
 }

@@ -244,6 +244,7 @@ func nextStep(r *uploader.Report, waiting []*timesheet.Waiting) string {
 	has := func(state timesheet.State) bool {
 		return slices.ContainsFunc(waiting, func(w *timesheet.Waiting) bool { return w.State == state })
 	}
+	row := slices.ContainsFunc(waiting, func(w *timesheet.Waiting) bool { return w.State == timesheet.StateRejected && w.Row })
 	switch {
 	case r.DryRun && r.Total(timesheet.StateNew).Rows > 0:
 		return "tsupload run --once"
@@ -251,11 +252,13 @@ func nextStep(r *uploader.Report, waiting []*timesheet.Waiting) string {
 		return ""
 	case r.Stop != nil && r.Stop.Kind == uploader.StopUnreachable:
 		return "tsupload run --once, when the API is back"
+	case has(timesheet.StateInDoubt) && r.Level == 0: // which cannot be asked
+		return "look at the API, then tsupload resolve --sent REF or --not-sent REF"
 	case has(timesheet.StateInDoubt):
 		return "tsupload resolve --ask REF, or look at the API and say --sent or --not-sent"
-	case has(timesheet.StateRejected):
+	case row:
 		return "tsupload rejects export, mend the rows, tsupload rejects retry FILE"
-	case has(timesheet.StateHeld):
+	case has(timesheet.StateRejected), has(timesheet.StateHeld):
 		return "tsupload resolve --send REF or --skip REF"
 	}
 	return ""

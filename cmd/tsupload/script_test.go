@@ -46,6 +46,7 @@ func TestScripts(t *testing.T) {
 		Cmds:                scriptCommands(),
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
+		Deadline:            time.Now().Add(time.Minute), // a script that hangs is told which line does
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("EXPORT", exports)
 			env.Setenv("HOME", env.WorkDir)
@@ -66,7 +67,7 @@ func scriptCommands() map[string]func(ts *testscript.TestScript, neg bool, args 
 		"exits":     (*scriptWorld).cmdExits,
 		"start":     (*scriptWorld).cmdStart,
 		"await":     (*scriptWorld).cmdAwait,
-		"stop":      (*scriptWorld).cmdStop,
+		"end":       (*scriptWorld).cmdEnd,
 		"stats":     (*scriptWorld).cmdStats,
 		"ledger":    (*scriptWorld).cmdLedger,
 		"refs":      (*scriptWorld).cmdRefs,
@@ -107,14 +108,19 @@ func (w *scriptWorld) close() {
 	}
 }
 
-// sandbox [off | on | FAULT...] starts the other end in the test process. off
-// takes it down, and on brings it back at the same addresses with the same
-// entries.
+// sandbox [off | on | emptied | FAULT...] starts the other end in the test
+// process. off takes it down, and on brings it back at the same addresses with
+// the same entries; emptied does both, and it has lost them.
 func (w *scriptWorld) cmdSandbox(ts *testscript.TestScript, args []string) {
 	cfg := sandbox.Config{DB: filepath.Join(w.dir, ".sandbox.db"), ClientSecret: "canary-secret-5f2c"}
 	if len(args) == 1 && args[0] == "off" {
 		ts.Check(w.box.Close())
 		return
+	}
+	if len(args) == 1 && args[0] == "emptied" {
+		ts.Check(w.box.Close())
+		ts.Check(os.Remove(cfg.DB))
+		args = []string{"on"}
 	}
 	if len(args) == 1 && args[0] == "on" {
 		cfg.Addr, cfg.AuthAddr = strings.TrimPrefix(ts.Getenv("API"), "http://"), strings.TrimPrefix(ts.Getenv("ISSUER"), "http://")
@@ -257,7 +263,7 @@ func (p *scriptProcess) log() string {
 	return p.err.String()
 }
 
-// start NAME COMMAND... starts a command that await and stop know by name.
+// start NAME COMMAND... starts a command that await and end know by name.
 func (w *scriptWorld) cmdStart(ts *testscript.TestScript, args []string) {
 	if len(args) < 2 || w.running[args[0]] != nil {
 		ts.Fatalf("usage: start NAME COMMAND..., with a name of its own")
@@ -312,12 +318,12 @@ func (w *scriptWorld) process(ts *testscript.TestScript, name string) *scriptPro
 	return p
 }
 
-// stop N NAME [INT|TERM|KILL|none] sends a signal to a started command, TERM by
+// end N NAME [INT|TERM|KILL] sends a signal to a started command, TERM by
 // default, waits for its end and checks its status. Its output can be looked at
 // as that of any other command.
-func (w *scriptWorld) cmdStop(ts *testscript.TestScript, args []string) {
+func (w *scriptWorld) cmdEnd(ts *testscript.TestScript, args []string) {
 	if len(args) < 2 {
-		ts.Fatalf("usage: stop N NAME [SIGNAL]")
+		ts.Fatalf("usage: end N NAME [SIGNAL]")
 	}
 	p := w.process(ts, args[1])
 	signal := os.Signal(syscall.SIGTERM)
@@ -460,7 +466,7 @@ func (w *scriptWorld) cmdToken(ts *testscript.TestScript, _ []string) {
 	ts.Fatalf("there is no token in %v", files)
 }
 
-// nowhere TEXT [FILES|but GLOB] checks that a text is in nothing that the
+// nowhere TEXT [but GLOB] checks that a text is in nothing that the
 // program printed and in no file of the state directory, those aside whose base
 // name matches GLOB.
 func (w *scriptWorld) cmdNowhere(ts *testscript.TestScript, args []string) {
@@ -475,6 +481,9 @@ func (w *scriptWorld) cmdNowhere(ts *testscript.TestScript, args []string) {
 		ts.Fatalf("the program printed it: %.300q", w.said.String()[max(0, i-150):])
 	}
 	err := filepath.WalkDir(filepath.Join(w.dir, "state"), func(path string, d fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
 		if err != nil || d.IsDir() {
 			return err
 		}

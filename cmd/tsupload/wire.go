@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/exampleco/tsupload/internal/config"
+	"github.com/exampleco/tsupload/internal/crash"
 	"github.com/exampleco/tsupload/internal/ledger"
 	"github.com/exampleco/tsupload/internal/timesheet"
 	"github.com/exampleco/tsupload/source"
@@ -107,6 +108,7 @@ func (a *app) newCache(cfg *config.Config, log *slog.Logger) (*tokencache.Cache,
 		Issuer: cfg.Auth.Issuer, TokenURL: cfg.Auth.TokenURL, ClientID: cfg.Auth.ClientID,
 		Secret: func(ctx context.Context) ([]byte, error) {
 			s, err := secrets.ClientSecret(ctx, cfg.Auth.ClientSecret)
+			crash.Point("C11") // a token is about to be asked for
 			return s.Reveal(), err
 		},
 		AuthStyle: tokencache.AuthStyle(cfg.Auth.AuthStyle), Scopes: cfg.Auth.Scopes, ExpectedScopes: cfg.Auth.ExpectedScopes, CheckScope: cfg.Auth.CheckScope,

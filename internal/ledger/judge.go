@@ -283,8 +283,8 @@ func split(ctx context.Context, tx *sql.Tx, parcel int64, positions []int, fate 
 		return 0, nil
 	}
 	var id int64
-	if err := tx.QueryRowContext(ctx, `INSERT INTO parcel(id, source, parent, run, lane, lanes, op, target, state, reason, detail, n, live, live_seconds, changed)
-		SELECT (SELECT max(id) + 1 FROM parcel), source, id, run, lane, lanes, op, target, ?, ?, ?, ?, ?, ?, ? FROM parcel WHERE id = ? RETURNING id`,
+	if err := tx.QueryRowContext(ctx, `INSERT INTO parcel(id, source, parent, run, lane, lanes, op, target, attempts, state, reason, detail, n, live, live_seconds, changed)
+		SELECT (SELECT max(id) + 1 FROM parcel), source, id, run, lane, lanes, op, target, attempts, ?, ?, ?, ?, ?, ?, ? FROM parcel WHERE id = ? RETURNING id`,
 		fate.State, fate.Reason, fate.Detail, child.n, child.n, int64(child.seconds), now, parcel).Scan(&id); err != nil {
 		return 0, err
 	}

@@ -372,11 +372,22 @@ func (l *Ledger) Backup(ctx context.Context, to string) error {
 	if err := f.Close(); err != nil {
 		return explain("write the backup", err)
 	}
-	if _, err := l.reader.ExecContext(ctx, `VACUUM INTO ?`, to); err != nil {
+	if err := l.vacuumInto(ctx, to); err != nil {
 		_ = os.Remove(to)
 		return explain("write the backup", err)
 	}
 	return syncFile(to)
+}
+
+// vacuumInto has a connection of its own: query_only forbids to write even
+// into another file. mode=ro still keeps the ledger itself as it is.
+func (l *Ledger) vacuumInto(ctx context.Context, to string) error {
+	db, err := sql.Open("sqlite", dsn(l.path, url.Values{"mode": {"ro"}, "_pragma": {"busy_timeout(5000)"}}.Encode()))
+	if err != nil {
+		return err
+	}
+	_, err = db.ExecContext(ctx, `VACUUM INTO ?`, to)
+	return errors.Join(err, db.Close())
 }
 
 func syncFile(path string) error {

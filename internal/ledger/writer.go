@@ -323,12 +323,12 @@ func (w *writer) settleEach(ctx context.Context, tx *sql.Tx, s *timesheet.Settle
 			}
 		}
 		// The key and the bytes answer for the whole request, or not at all.
-		if all && len(order) > 1 {
+		if all && (len(order) > 1 || s.Answered) {
 			if _, err := tx.ExecContext(ctx, forgetRequest, id); err != nil {
 				return err
 			}
 		}
-		if e.state == timesheet.StateInDoubt && id != 0 && !all && len(order) == 1 && sent == 0 {
+		if e.state == timesheet.StateInDoubt && id != 0 && !all && len(order) == 1 && sent == 0 && !s.Answered {
 			if _, err := tx.ExecContext(ctx, `UPDATE parcel SET attempts = (SELECT attempts FROM parcel WHERE id = ?),
 				idem_key = (SELECT idem_key FROM parcel WHERE id = ?), key_expires = (SELECT key_expires FROM parcel WHERE id = ?),
 				body_hash = (SELECT body_hash FROM parcel WHERE id = ?), body = (SELECT body FROM parcel WHERE id = ?) WHERE id = ?`,

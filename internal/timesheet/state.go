@@ -87,6 +87,10 @@ type Settlement struct {
 	// entry of From..To, in order.
 	All  Fate
 	Each []Fate
+	// Answered says that the API has answered for each entry: under the same
+	// idempotency key it would say the same again, so that what is still in doubt
+	// is not to be sent under it.
+	Answered bool
 	// Outcome is the class of the last attempt, Attempts how many there were.
 	Outcome  string
 	Attempts int
