@@ -177,12 +177,15 @@ func chooseSources(cfg *config.Config, opts runOptions) ([]config.Source, error)
 		return nil, usage(hint, "there is no source to read")
 	}
 	var chosen []config.Source
-	for _, name := range opts.sources {
+	for n, name := range opts.sources {
 		i := slices.IndexFunc(cfg.Sources, func(s config.Source) bool { return s.Name == name })
 		if i < 0 {
 			return nil, usage("configured are: "+sourceNames(cfg), "there is no source %q", name)
 		}
-		chosen = append(chosen, cfg.Sources[i])
+		// Named twice it is read once all the same, or its hours would count twice.
+		if !slices.Contains(opts.sources[:n], name) {
+			chosen = append(chosen, cfg.Sources[i])
+		}
 	}
 	if len(chosen) == 0 {
 		chosen = cfg.Sources

@@ -46,7 +46,7 @@ func TestScripts(t *testing.T) {
 		Cmds:                scriptCommands(),
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
-		Deadline:            time.Now().Add(time.Minute), // a script that hangs is told which line does
+		Deadline:            time.Now().Add(4 * time.Minute), // a script that hangs is told which line does
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("EXPORT", exports)
 			env.Setenv("HOME", env.WorkDir)
@@ -146,7 +146,7 @@ func (w *scriptWorld) cmdSandbox(ts *testscript.TestScript, args []string) {
 func (w *scriptWorld) cmdFaults(ts *testscript.TestScript, args []string) {
 	body, err := json.Marshal(map[string]any{"faults": args})
 	ts.Check(err)
-	resp, err := http.Post(ts.Getenv("API")+"/_sandbox/faults", "application/json", bytes.NewReader(body)) //nolint:noctx // loopback
+	resp, err := http.Post(ts.Getenv("API")+"/_sandbox/faults", "application/json", bytes.NewReader(body))
 	ts.Check(err)
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusNoContent {
@@ -234,8 +234,7 @@ func (w *scriptWorld) cmdExits(ts *testscript.TestScript, args []string) {
 }
 
 func exitStatus(ts *testscript.TestScript, err error) int {
-	var failed *exec.ExitError
-	if errors.As(err, &failed) {
+	if failed, ok := errors.AsType[*exec.ExitError](err); ok {
 		return failed.ExitCode()
 	}
 	ts.Check(err)
@@ -271,7 +270,7 @@ func (w *scriptWorld) cmdStart(ts *testscript.TestScript, args []string) {
 	// The commands of TestMain are in the PATH of this process.
 	path, err := exec.LookPath(args[1])
 	ts.Check(err)
-	p := &scriptProcess{cmd: exec.Command(path, args[2:]...), done: make(chan struct{})} //nolint:gosec,noctx // what a script says; closed with it
+	p := &scriptProcess{cmd: exec.Command(path, args[2:]...), done: make(chan struct{})}
 	p.cmd.Dir = w.dir
 	p.cmd.Env = append(os.Environ(), "TSUPLOAD_CLIENT_SECRET="+ts.Getenv("TSUPLOAD_CLIENT_SECRET"), "HOME="+w.dir)
 	p.cmd.Stdout, p.cmd.Stderr = &p.out, p
@@ -348,7 +347,7 @@ func (w *scriptWorld) cmdEnd(ts *testscript.TestScript, args []string) {
 }
 
 func (w *scriptWorld) stats(ts *testscript.TestScript) map[string]any {
-	resp, err := http.Get(ts.Getenv("STATS")) //nolint:noctx // loopback
+	resp, err := http.Get(ts.Getenv("STATS"))
 	ts.Check(err)
 	defer resp.Body.Close()
 	var stats map[string]any
