@@ -7,6 +7,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -123,7 +124,7 @@ func (c *client) checkItems(v *verdict, req *request, body []byte) {
 		v.class, v.detail = Unknown, "the answer has no list of results"+looksLike(body)
 		return
 	}
-	if _, err := dec.Token(); err != io.EOF { //nolint:errorlint // Token returns it bare
+	if _, err := dec.Token(); err != io.EOF {
 		v.class, v.detail = Unknown, "the answer goes on after its end"
 		return
 	}
@@ -224,14 +225,7 @@ func (c *client) itemFate(item *itemResult) timesheet.Fate {
 	return timesheet.Fate{State: timesheet.StateInDoubt, Detail: fmt.Sprintf("its result has status %d", status)}
 }
 
-func (c *client) notExecuted(status int) bool {
-	for _, s := range c.api.NotExecuted {
-		if s == status {
-			return true
-		}
-	}
-	return false
-}
+func (c *client) notExecuted(status int) bool { return slices.Contains(c.api.NotExecuted, status) }
 
 // problem is what the API says about a refusal, for a person: quoted, not
 // trusted.

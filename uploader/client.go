@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptrace"
@@ -129,8 +130,9 @@ func (a *attempt) verdict(class Class) Class {
 	switch class {
 	case Accepted, PerItem, Refused, KeyReused, InProgress, Conflict, Unknown:
 		return class // what the API says of the request is true of all attempts
+	default:
+		return Unknown
 	}
-	return Unknown
 }
 
 type attemptKey struct{}
@@ -140,7 +142,7 @@ type attemptKey struct{}
 func (c *client) checkRetry(ctx context.Context, resp *http.Response, err error) (bool, error) {
 	a, ok := ctx.Value(attemptKey{}).(*attempt)
 	if !ok || ctx.Err() != nil {
-		return false, nil
+		return false, nil //nolint:nilerr // the error of the request stays what it is
 	}
 	a.n++
 	c.requests.Add(1)
@@ -304,9 +306,7 @@ func (c *client) addHeaders(ctx context.Context, h http.Header) error {
 	if err != nil {
 		return err
 	}
-	for name, values := range more {
-		h[name] = values
-	}
+	maps.Copy(h, more)
 	return nil
 }
 
@@ -345,8 +345,7 @@ func describe(err error) string {
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return "no answer in time"
 	}
-	var u *url.Error
-	if errors.As(err, &u) {
+	if u, ok := errors.AsType[*url.Error](err); ok {
 		err = u.Err
 	}
 	return clean(err.Error())
@@ -354,9 +353,6 @@ func describe(err error) string {
 
 // asToken finds the reason why there is no token in the error of a request.
 func asToken(err error) *StopError {
-	var stop *StopError
-	if errors.As(err, &stop) {
-		return stop
-	}
-	return nil
+	stop, _ := errors.AsType[*StopError](err)
+	return stop
 }

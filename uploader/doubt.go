@@ -25,7 +25,7 @@ const patience = 30 * time.Second
 func (u *Uploader) settleDoubt(ctx context.Context, doubt []*timesheet.Parcel, r *Report) error {
 	for _, p := range doubt {
 		if r.stopped() || ctx.Err() != nil || u.client.drained() {
-			return nil
+			return nil //nolint:nilerr // the run is ending; the doubt stays for the next one
 		}
 		var err error
 		switch {
@@ -86,7 +86,7 @@ func (u *Uploader) resend(ctx context.Context, p *timesheet.Parcel, r *Report) e
 // already counts at once.
 func (u *Uploader) askOnce(ctx context.Context, r *Report) error {
 	if !u.cfg.API.ReadBack || r.InDoubt.Rows == 0 || ctx.Err() != nil {
-		return nil
+		return nil //nolint:nilerr // the run is ending; the doubt stays for the next one
 	}
 	doubt, err := u.cfg.Ledger.InDoubt(ctx)
 	if err != nil {
@@ -94,7 +94,7 @@ func (u *Uploader) askOnce(ctx context.Context, r *Report) error {
 	}
 	for _, p := range doubt {
 		if u.client.drained() || ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // the run is ending; the doubt stays for the next one
 		}
 		if err := u.readBack(ctx, p, r, false); err != nil {
 			return err

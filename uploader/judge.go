@@ -14,17 +14,17 @@ const (
 	suspectPart    = 5 // one in five
 )
 
-// changedReading refuses a plan that would send history again.
-type changedReading struct {
+// readingError refuses a plan that would send history again.
+type readingError struct {
 	suspects, added int
 }
 
-func (e *changedReading) Error() string {
+func (e *readingError) Error() string {
 	return fmt.Sprintf("%d of %d new entries equal sent ones in person, date and duration, under other keys: the source is read in another way than before; nothing of it was sent", e.suspects, e.added)
 }
 
 // Hint names the likely causes.
-func (e *changedReading) Hint() string {
+func (e *readingError) Hint() string {
 	return "look for a change of source id, of columns (id, project, task, notes, start, end) or of the export's settings, and undo it; or start a new source for days from now on with --since"
 }
 
@@ -59,7 +59,7 @@ func (p *plan) judge(survey *timesheet.Survey) error {
 		return err
 	}
 	if v.suspects >= suspectAtLeast && v.suspects*suspectPart > v.added {
-		return &changedReading{suspects: v.suspects, added: v.added}
+		return &readingError{suspects: v.suspects, added: v.added}
 	}
 	for _, m := range []struct {
 		keys []timesheet.Packed

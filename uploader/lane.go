@@ -189,7 +189,7 @@ func (l *laneRun) parcel(ctx context.Context, p *timesheet.Parcel) (more bool, e
 		// Nothing has begun yet: the end of the run may come while waiting.
 		if l.u.client.limiter.Wait(ctx) != nil {
 			l.r.stop(outOfTime())
-			return false, nil
+			return false, nil //nolint:nilerr // the report says why
 		}
 		if l.u.client.drained() {
 			l.r.stop(drainedStop())
@@ -291,7 +291,7 @@ func (l *laneRun) end(ctx context.Context, p *timesheet.Parcel, at, to int, posi
 	switch v.class {
 	case Accepted, PerItem:
 		s.Answered = v.class == PerItem
-		l.fates(s, p, positions, v)
+		l.fates(s, positions, v)
 	case Refused, TooLarge:
 		switch {
 		case len(positions) == 1:
@@ -360,7 +360,7 @@ func (l *laneRun) readRefused(ctx context.Context, s *timesheet.Settlement, p *t
 }
 
 // fates spreads per-item ends over the range of the Batch, gaps included.
-func (l *laneRun) fates(s *timesheet.Settlement, p *timesheet.Parcel, positions []int, v verdict) {
+func (l *laneRun) fates(s *timesheet.Settlement, positions []int, v verdict) {
 	s.All = timesheet.Fate{State: timesheet.StateSent, ID: v.id}
 	if v.fates == nil && len(positions) == s.Batch.To-s.Batch.From {
 		return
@@ -397,6 +397,7 @@ func (l *laneRun) tally(s *timesheet.Settlement, p *timesheet.Parcel, positions 
 			if s.Each == nil {
 				done = false
 			}
+		default: // has moved to another parcel
 		}
 	}
 	if done {

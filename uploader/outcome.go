@@ -36,8 +36,9 @@ func (c Class) again(idempotent bool) bool {
 		return true
 	case Unknown, InProgress:
 		return idempotent
+	default:
+		return false
 	}
-	return false
 }
 
 // classify says what a status means. wrote tells whether a byte of the request

@@ -42,16 +42,14 @@ func (u *Uploader) planFeed(ctx context.Context, feed *Feed, s *SourceReport) er
 	defer tx.Rollback()
 	p := &plan{cfg: &u.cfg, feed: feed, tx: tx, report: s, assumed: assumed, lanes: u.cfg.API.lanes(), bad: map[timesheet.Packed]bool{}}
 	if err := reading.Rows(ctx, p.row); err != nil {
-		var fault *ledgerError
-		if errors.As(err, &fault) {
+		if fault, ok := errors.AsType[*ledgerError](err); ok {
 			return fault.err
 		}
 		s.reset()
 		return u.sourceFailed(ctx, s, err)
 	}
 	if err := p.finish(&survey); err != nil {
-		var held *changedReading
-		if errors.As(err, &held) {
+		if held, ok := errors.AsType[*readingError](err); ok {
 			s.reset()
 			s.Err = held
 			return nil
@@ -88,7 +86,7 @@ func (u *Uploader) unchanged(ctx context.Context, feed *Feed, reading Reading, s
 		return false, nil //nolint:nilerr // the survey will say what is wrong
 	}
 	if json.Unmarshal(summary, s) != nil {
-		return false, nil
+		return false, nil //nolint:nilerr // an older program's summary; the source is simply read again
 	}
 	for o := range s.Outcomes {
 		if o.State == timesheet.StateHeld || o.State == timesheet.StateRejected || o.State == timesheet.StateInDoubt {
@@ -235,6 +233,7 @@ func (p *plan) known(e *timesheet.Entry, k *timesheet.Known) error {
 		if k.Reason == timesheet.ReasonWithdrawn {
 			return renew()
 		}
+	default: // what is on the wire, or in doubt, must be settled first
 	}
 	p.count(e, k.State, k.Reason)
 	return nil
@@ -273,8 +272,7 @@ func (p *plan) lane(e *timesheet.Entry) int {
 func (p *plan) finish(survey *timesheet.Survey) error {
 	if len(p.group) > 0 {
 		if err := p.decide(); err != nil {
-			var fault *ledgerError
-			if errors.As(err, &fault) {
+			if fault, ok := errors.AsType[*ledgerError](err); ok {
 				return fault.err
 			}
 			return err

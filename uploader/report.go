@@ -380,7 +380,7 @@ func (s *SourceReport) exit() int {
 	switch err := s.Err.(type) { //nolint:errorlint // our own, never wrapped
 	case nil:
 		return 0
-	case *changedReading:
+	case *readingError:
 		return 3
 	default:
 		if errors.As(err, &refused) && refused.Unauthorized() {

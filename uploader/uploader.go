@@ -19,12 +19,14 @@ import (
 	"github.com/exampleco/tsupload/internal/timesheet"
 )
 
-// Words of the domain, for programs outside this module.
-type (
-	Entry     = timesheet.Entry
-	Rejection = timesheet.Rejection
-	Row       = timesheet.Row
-)
+// Entry is one person's time on one project and date.
+type Entry = timesheet.Entry
+
+// Rejection is a row that was refused, with what a person needs to mend it.
+type Rejection = timesheet.Rejection
+
+// Row is what one row of an export became.
+type Row = timesheet.Row
 
 // Source produces the entries of one place where a contractor keeps hours.
 type Source interface {
@@ -367,8 +369,7 @@ func (e *StopError) Hint() string {
 // stopFor makes of a token that cannot be had a stop: refused for good, or
 // not to be had for now.
 func stopFor(err error) *StopError {
-	var stop *StopError
-	if errors.As(err, &stop) {
+	if stop, ok := errors.AsType[*StopError](err); ok {
 		return stop
 	}
 	if temporary(err) {

@@ -101,7 +101,7 @@ func run(ctx context.Context, env environment) (code int) {
 	watching.Go(func() { a.watch(cancel, done) })
 	defer func() { close(done); watching.Wait() }()
 
-	root := newRootCommand(a)
+	root := newRootCommand(a) //nolint:contextcheck // commands get theirs from ExecuteContext
 	root.SetArgs(env.args)
 	root.SetIn(env.stdin)
 	root.SetOut(env.stdout)

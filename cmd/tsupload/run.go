@@ -269,7 +269,7 @@ func (p *pass) run(ctx context.Context, stopping <-chan struct{}) (_ *uploader.R
 		defer id.Close()
 	}
 	for i := range p.sources {
-		feed, err := p.newFeed(p.cfg, &p.sources[i], feedOptions{files: p.opts.files, spool: spool}, p.log)
+		feed, err := p.newFeed(&p.sources[i], feedOptions{files: p.opts.files, spool: spool}, p.log)
 		if err != nil {
 			return nil, nil, err
 		}

@@ -190,7 +190,7 @@ type feedOptions struct {
 	spool string
 }
 
-func (a *app) newFeed(cfg *config.Config, s *config.Source, opts feedOptions, log *slog.Logger) (uploader.Feed, error) {
+func (a *app) newFeed(s *config.Source, opts feedOptions, log *slog.Logger) (uploader.Feed, error) {
 	location, err := loadLocation(s.Timezone)
 	if err != nil {
 		return uploader.Feed{}, err

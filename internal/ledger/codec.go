@@ -174,17 +174,11 @@ func unpack(source string, keys, facts, rest []byte, n int) ([]timesheet.Packed,
 	return packed, entries, nil
 }
 
-// positions are stored two bytes each: a parcel has at most maxParcel entries.
-func putPositions(gone []bool) []byte {
-	var b []byte
-	for i, g := range gone {
-		if g {
-			b = binary.BigEndian.AppendUint16(b, uint16(i))
-		}
-	}
-	return b
-}
+// putPosition appends a position.
+func putPosition(b []byte, pos int) []byte { return binary.BigEndian.AppendUint16(b, uint16(pos)) }
 
+// getPositions reads positions, two bytes each: a parcel has at most maxParcel
+// entries.
 func getPositions(b []byte, n int) []bool {
 	gone := make([]bool, n)
 	for ; len(b) >= 2; b = b[2:] {

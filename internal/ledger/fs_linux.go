@@ -8,7 +8,7 @@ func networkFS(dir string) string {
 	if unix.Statfs(dir, &st) != nil {
 		return ""
 	}
-	switch uint32(st.Type) { //nolint:gosec // the magic numbers have 32 bits
+	switch uint32(st.Type) {
 	case unix.NFS_SUPER_MAGIC:
 		return "nfs"
 	case unix.SMB_SUPER_MAGIC, unix.CIFS_SUPER_MAGIC, unix.SMB2_SUPER_MAGIC:

@@ -48,6 +48,7 @@ const (
 	sqliteFull     = 13
 	sqliteCantOpen = 14
 	sqliteIOWrite  = 778
+	sqliteIOShm    = 4874 // the shared memory of the WAL cannot grow
 	sqliteReadOnly = 8
 	sqliteCorrupt  = 11
 	sqliteNotADB   = 26
@@ -59,15 +60,13 @@ func explain(doing string, err error) error {
 	if err == nil {
 		return nil
 	}
-	var known *Error
-	if errors.As(err, &known) {
+	if _, ok := errors.AsType[*Error](err); ok {
 		return err
 	}
 	e := &Error{Kind: Broken, Message: doing, Err: err}
-	var fault *sqlite.Error
-	if errors.As(err, &fault) {
+	if fault, ok := errors.AsType[*sqlite.Error](err); ok {
 		switch code := fault.Code(); {
-		case code == sqliteFull, code == sqliteIOWrite:
+		case code == sqliteFull, code == sqliteIOWrite, code == sqliteIOShm:
 			e.HintText = "the disk is full, or a limit on file sizes was reached; free some space and run again: what was sent is recorded or will be settled"
 		case code&0xff == sqliteReadOnly, code&0xff == sqliteCantOpen:
 			e.HintText = "the state directory must be writable by the user that runs tsupload"

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"database/sql"
-	"encoding/binary"
 	"errors"
 	"slices"
 
@@ -258,7 +257,7 @@ func leave(ctx context.Context, tx *sql.Tx, key timesheet.Packed) error {
 
 func goneFrom(ctx context.Context, tx *sql.Tx, parcel int64, pos int, seconds timesheet.Seconds) error {
 	_, err := tx.ExecContext(ctx, `UPDATE parcel SET gone = coalesce(gone, x'') || ?, live = live - 1, live_seconds = live_seconds - ? WHERE id = ?`,
-		binary.BigEndian.AppendUint16(nil, uint16(pos)), int64(seconds), parcel)
+		putPosition(nil, pos), int64(seconds), parcel)
 	return err
 }
 
@@ -303,7 +302,7 @@ func split(ctx context.Context, tx *sql.Tx, parcel int64, positions []int, fate 
 		} else if _, err := tx.ExecContext(ctx, `UPDATE entry SET parcel = ?, pos = ? WHERE key = ?`, id, i, from.Keys[pos][:]); err != nil {
 			return 0, err
 		}
-		gone = binary.BigEndian.AppendUint16(gone, uint16(pos))
+		gone = putPosition(gone, pos)
 	}
 	_, err = tx.ExecContext(ctx, `UPDATE parcel SET gone = coalesce(gone, x'') || ?, live = live - ?, live_seconds = live_seconds - ? WHERE id = ?`,
 		gone, len(moved), int64(child.seconds), parcel)

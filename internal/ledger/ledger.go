@@ -207,16 +207,16 @@ func Open(ctx context.Context, opts Options) (*Ledger, error) {
 	}
 	if !opts.ReadOnly {
 		if err := l.openForWriting(ctx, opts.Dir); err != nil {
-			l.Close()
+			_ = l.Close()
 			return nil, err
 		}
 	}
 	if l.reader, err = openReader(path); err != nil {
-		l.Close()
+		_ = l.Close()
 		return nil, explain("open the ledger", err)
 	}
 	if err := l.checkAPI(ctx, opts.API); err != nil {
-		l.Close()
+		_ = l.Close()
 		return nil, err
 	}
 	return l, nil
@@ -250,7 +250,7 @@ func (l *Ledger) openForWriting(ctx context.Context, dir string) error {
 	if _, err := l.db.ExecContext(ctx, `INSERT OR REPLACE INTO meta VALUES ('lease', ?), ('clean', '0')`, l.lease); err != nil {
 		return explain("open the ledger", err)
 	}
-	l.writer, err = newWriter(l)
+	l.writer, err = newWriter(ctx, l)
 	return err
 }
 

@@ -286,7 +286,7 @@ func (p *Planning) lookup(keys []timesheet.Packed, found []*timesheet.Known) err
 		at[keys[i]] = append(at[keys[i]], i)
 		args[i] = keys[i][:]
 	}
-	rows, err := p.tx.QueryContext(p.ctx, `SELECT key, digest, parcel, pos FROM entry WHERE key IN (?`+strings.Repeat(",?", len(keys)-1)+`)`, args...)
+	rows, err := p.tx.QueryContext(p.ctx, `SELECT key, digest, parcel, pos FROM entry WHERE key IN (?`+strings.Repeat(",?", len(keys)-1)+`)`, args...) //nolint:gosec // only marks are joined
 	if err != nil {
 		return err
 	}

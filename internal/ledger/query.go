@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/exampleco/tsupload/internal/timesheet"
@@ -65,23 +66,14 @@ type Filter struct {
 
 func (f *Filter) wants(w *timesheet.Waiting) bool {
 	return (f.Person == "" || f.Person == w.Person) && (!f.HasSince || w.Day >= f.Since) && (!f.HasUntil || w.Day <= f.Until) &&
-		(len(f.States) == 0 || contains(f.States, w.State)) && (len(f.Sources) == 0 || contains(f.Sources, w.Source))
-}
-
-func contains[T comparable](list []T, v T) bool {
-	for _, x := range list {
-		if x == v {
-			return true
-		}
-	}
-	return false
+		(len(f.States) == 0 || slices.Contains(f.States, w.State)) && (len(f.Sources) == 0 || slices.Contains(f.Sources, w.Source))
 }
 
 // Entries calls each with every entry and rejected row that f selects, parcel
 // by parcel, oldest plan first.
 func (l *Ledger) Entries(ctx context.Context, f Filter, each func(*timesheet.Waiting) error) error {
 	query := `SELECT p.id FROM parcel p WHERE p.live > 0`
-	if len(f.States) > 0 && !contains(f.States, timesheet.StateNew) && !contains(f.States, timesheet.StateSent) && !contains(f.States, timesheet.StateSending) {
+	if len(f.States) > 0 && !slices.Contains(f.States, timesheet.StateNew) && !slices.Contains(f.States, timesheet.StateSent) && !slices.Contains(f.States, timesheet.StateSending) {
 		query += ` AND p.state <> 'new'`
 	}
 	rows, err := l.reader.QueryContext(ctx, query+` ORDER BY p.id`)
@@ -104,7 +96,7 @@ func (l *Ledger) Entries(ctx context.Context, f Filter, each func(*timesheet.Wai
 			return err
 		}
 	}
-	if len(f.States) == 0 || contains(f.States, timesheet.StateRejected) || contains(f.States, timesheet.StateSkipped) {
+	if len(f.States) == 0 || slices.Contains(f.States, timesheet.StateRejected) || slices.Contains(f.States, timesheet.StateSkipped) {
 		return l.Rows(ctx, func(w *timesheet.Waiting, _ *timesheet.Rejection) error {
 			if !f.wants(w) {
 				return nil

@@ -48,10 +48,10 @@ const (
 	forgetRequest = `UPDATE parcel SET idem_key = '', key_expires = 0, body_hash = NULL, body = NULL WHERE id = ?`
 )
 
-func newWriter(l *Ledger) (*writer, error) {
+func newWriter(ctx context.Context, l *Ledger) (*writer, error) {
 	w := &writer{l: l, steps: make(chan step, 256), stmts: map[string]*sql.Stmt{}}
 	for _, query := range []string{beginSQL, nextSQL, receiptSQL, advanceSQL, dropSQL} {
-		s, err := l.db.PrepareContext(context.Background(), query)
+		s, err := l.db.PrepareContext(ctx, query)
 		if err != nil {
 			return nil, explain("open the ledger", err)
 		}
@@ -290,6 +290,7 @@ func (w *writer) settleEach(ctx context.Context, tx *sql.Tx, s *timesheet.Settle
 			named = named || f.ID != ""
 			ids = append(ids, f.ID)
 			continue
+		default:
 		}
 		ids = append(ids, "")
 		e := end{f.State, f.Reason, f.Detail}
