@@ -174,14 +174,16 @@ func (c *client) drained() bool {
 	}
 }
 
-// backoff is what the server asks for, or full jitter.
+// backoff is what the server asks for, and at least full jitter: a server that
+// asks for no wait at all is not to be hammered.
 func (c *client) backoff(_, _ time.Duration, n int, resp *http.Response) time.Duration {
+	wait := min(jitter(c.api.RetryWait, n), longestNap)
 	if resp != nil {
-		if wait, asked := retryAfter(resp.Header, time.Now(), longestNap); asked {
-			return wait
+		if asked, ok := retryAfter(resp.Header, time.Now(), longestNap); ok {
+			wait = max(wait, asked)
 		}
 	}
-	return min(jitter(c.api.RetryWait, n), longestNap)
+	return wait
 }
 
 // jitter is random(0, min(cap, base·2^n)).

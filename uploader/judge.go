@@ -35,6 +35,7 @@ type judgement struct {
 	overfull        []timesheet.Packed // new entries of days that are too long
 	doubled         []timesheet.Packed // new entries whose id stands for something else too
 	withdrawn       []timesheet.Packed // planned, never sent, gone from the source
+	released        []timesheet.Packed // held with a day that is no longer too long
 	missing         []timesheet.Packed // sent, gone from the source
 }
 
@@ -44,6 +45,7 @@ type personDay struct {
 	present bool // the read has rows of it
 	added   []timesheet.Fresh
 	absent  []timesheet.Known
+	held    []timesheet.Known // held so far because the day was too long
 }
 
 // judge looks at every day as a whole and moves entries of the plan that must
@@ -69,6 +71,7 @@ func (p *plan) judge(survey *timesheet.Survey) error {
 		{v.overfull, timesheet.Fate{State: timesheet.StateHeld, Reason: timesheet.ReasonDayTotal, Detail: "the person's day is longer than max_hours_per_day"}},
 		{v.doubled, timesheet.Fate{State: timesheet.StateRejected, Reason: timesheet.ReasonDuplicateID, Detail: "its id stands for two contents in one read"}},
 		{v.withdrawn, timesheet.Fate{State: timesheet.StateSkipped, Reason: timesheet.ReasonWithdrawn}},
+		{v.released, timesheet.Fate{State: timesheet.StateNew}},
 	} {
 		if len(m.keys) == 0 {
 			continue
@@ -102,6 +105,9 @@ func byPerson(known []timesheet.Known, added []timesheet.Fresh) map[string]*pers
 			continue
 		}
 		d.present = true
+		if k.State == timesheet.StateHeld && k.Reason == timesheet.ReasonDayTotal {
+			d.held = append(d.held, k)
+		}
 		if k.State != timesheet.StateSkipped && k.State != timesheet.StateRejected {
 			d.total += k.Seconds
 		}
@@ -144,6 +150,12 @@ func (p *plan) judgePerson(v *judgement, name string, day timesheet.Day, d *pers
 		}
 	}
 	overfull := p.feed.MaxPerDay > 0 && d.total > p.feed.MaxPerDay
+	for _, k := range d.held {
+		if !overfull {
+			v.released = append(v.released, k.Key)
+			p.report.release(timesheet.ReasonDayTotal, name, day, k.Seconds)
+		}
+	}
 	for _, f := range d.added {
 		if !f.New {
 			continue

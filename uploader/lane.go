@@ -41,11 +41,11 @@ const (
 // number of lanes go first, one plan after the other: within a plan, a
 // person's day is always in one lane.
 func (u *Uploader) send(ctx context.Context, r *Report) error {
-	s := &sending{u: u, r: r}
+	s := &sending{u: u, r: r, total: r.Total(timesheet.StateNew).Rows}
 	s.deadline, _ = ctx.Deadline()
 	s.limit.Store(int64(u.cfg.API.BatchSize))
 	for range maxRounds {
-		ready, err := u.cfg.Ledger.Ready(ctx, u.feedIDs())
+		ready, err := u.ready(ctx)
 		if err != nil || len(ready) == 0 {
 			return err
 		}
@@ -54,7 +54,7 @@ func (u *Uploader) send(ctx context.Context, r *Report) error {
 			return s.err
 		}
 	}
-	ready, err := u.cfg.Ledger.Ready(ctx, u.feedIDs())
+	ready, err := u.ready(ctx)
 	if err == nil && len(ready) > 0 {
 		r.stop(&StopError{Kind: StopUnreachable, Message: "the API puts entries off; they go out with the next run", HintText: "nothing is lost: run again later"})
 	}
@@ -86,6 +86,67 @@ func (s *sending) round(ctx context.Context, ready map[int]map[int][]int64) {
 		}
 		wg.Wait()
 	}
+}
+
+// ready lists what there is to send. Entries of other days than --since and
+// --until ask for are left to a later run; where a parcel has both, they move
+// to one of their own.
+func (u *Uploader) ready(ctx context.Context) (map[int]map[int][]int64, error) {
+	ready, err := u.cfg.Ledger.Ready(ctx, u.feedIDs())
+	if err != nil || u.cfg.Since == nil && u.cfg.Until == nil {
+		return ready, err
+	}
+	for planned, lanes := range ready {
+		for lane, parcels := range lanes {
+			var keep []int64
+			for _, id := range parcels {
+				inside, err := u.keepWindow(ctx, id)
+				if err != nil {
+					return nil, err
+				}
+				if inside {
+					keep = append(keep, id)
+				}
+			}
+			if lanes[lane] = keep; len(keep) == 0 {
+				delete(lanes, lane)
+			}
+		}
+		if len(lanes) == 0 {
+			delete(ready, planned)
+		}
+	}
+	return ready, nil
+}
+
+// keepWindow leaves in a parcel only what is inside of the window; it tells
+// whether there is anything.
+func (u *Uploader) keepWindow(ctx context.Context, id int64) (bool, error) {
+	p, err := u.cfg.Ledger.Parcel(ctx, id)
+	if err != nil {
+		return false, err
+	}
+	var outside []int
+	inside := false
+	for i := p.Settled; i < len(p.Entries); i++ {
+		switch day := p.Entries[i].Day; {
+		case p.Gone[i]:
+		case u.outside(day):
+			outside = append(outside, i)
+		default:
+			inside = true
+		}
+	}
+	if !inside || len(outside) == 0 {
+		return inside, nil
+	}
+	fates := []timesheet.Fate{{State: timesheet.StateNew}}
+	return true, u.cfg.Ledger.Decide(ctx, id, outside, fates, "left for a run without this window")
+}
+
+// outside tells whether a day is none of --since to --until.
+func (u *Uploader) outside(day timesheet.Day) bool {
+	return u.cfg.Since != nil && day < *u.cfg.Since || u.cfg.Until != nil && day > *u.cfg.Until
 }
 
 func (s *sending) fail(err error) {
@@ -175,6 +236,24 @@ func (l *laneRun) flush(ctx context.Context) error {
 	return err
 }
 
+// keepPace waits as the rate limit wants it, unless the run ends sooner. How the
+// last Batch ended does not wait along.
+func (l *laneRun) keepPace(ctx context.Context) error {
+	wait := l.u.client.limiter.Reserve().Delay()
+	if wait > 0 || l.u.client.breaker.isOpen() {
+		if err := l.flush(ctx); err != nil {
+			return err
+		}
+	}
+	switch {
+	case wait > time.Until(l.deadline):
+		l.r.stop(outOfTime())
+	case wait > 0:
+		l.u.client.sleep(ctx, wait)
+	}
+	return nil
+}
+
 // parcel sends what is left of a parcel; more tells whether to go on with the next.
 func (l *laneRun) parcel(ctx context.Context, p *timesheet.Parcel) (more bool, err error) {
 	span := int(l.limit.Load())
@@ -182,17 +261,12 @@ func (l *laneRun) parcel(ctx context.Context, p *timesheet.Parcel) (more bool, e
 		if _, left := next(p, at, 1); len(left) == 0 {
 			return true, l.close(ctx, p, at)
 		}
+		// Nothing has begun yet, and the end of the run may come while waiting.
+		if err := l.keepPace(ctx); err != nil {
+			return false, err
+		}
 		ok, probe := l.mayBegin(ctx)
 		if !ok {
-			return false, nil
-		}
-		// Nothing has begun yet: the end of the run may come while waiting.
-		if l.u.client.limiter.Wait(ctx) != nil {
-			l.r.stop(outOfTime())
-			return false, nil //nolint:nilerr // the report says why
-		}
-		if l.u.client.drained() {
-			l.r.stop(drainedStop())
 			return false, nil
 		}
 		span = max(1, min(span, int(l.limit.Load())))
@@ -448,8 +522,8 @@ func (l *laneRun) pause(ctx context.Context, v verdict) bool {
 	if wait == 0 {
 		wait = jitter(l.u.cfg.API.RetryWait, v.attempts)
 	}
-	if time.Until(l.deadline) < wait+l.u.cfg.API.Timeout+2*time.Second {
-		l.r.stop(&StopError{Kind: StopUnreachable, Message: fmt.Sprintf("the API asks to wait %s, longer than this run may take", wait.Round(time.Second)), HintText: "nothing is lost: the next run goes on where this one stopped"})
+	if wait > l.u.cfg.API.MaxRetryAfter || time.Until(l.deadline) < wait+l.u.cfg.API.Timeout+2*time.Second {
+		l.r.stop(&StopError{Kind: StopUnreachable, Message: fmt.Sprintf("the API asks to wait %s or more, longer than a run waits (api.max_retry_after, run.deadline)", wait.Round(time.Second)), HintText: "nothing is lost: the next run goes on where this one stopped"})
 		return false
 	}
 	return l.u.client.sleep(ctx, wait)

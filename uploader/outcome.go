@@ -90,7 +90,8 @@ func noToken(err error) bool {
 }
 
 // retryAfter reads both forms of Retry-After (RFC 9110, section 10.2.3).
-// Nonsense counts as absent; the value is bounded by limit.
+// Nonsense counts as absent. What is above limit is no longer told apart: it
+// comes back as a little more than limit.
 func retryAfter(h http.Header, now time.Time, limit time.Duration) (time.Duration, bool) {
 	v := strings.TrimSpace(h.Get("Retry-After"))
 	if v == "" {
@@ -101,7 +102,7 @@ func retryAfter(h http.Header, now time.Time, limit time.Duration) (time.Duratio
 			return 0, false
 		}
 		if n > int64(limit/time.Second) {
-			return limit, true
+			return limit + time.Second, true
 		}
 		return time.Duration(n) * time.Second, true
 	}
@@ -109,5 +110,5 @@ func retryAfter(h http.Header, now time.Time, limit time.Duration) (time.Duratio
 	if err != nil || !at.After(now) {
 		return 0, false
 	}
-	return min(at.Sub(now), limit), true
+	return min(at.Sub(now), limit+time.Second), true
 }

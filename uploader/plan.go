@@ -278,11 +278,9 @@ func (p *plan) finish(survey *timesheet.Survey) error {
 			return err
 		}
 	}
-	twice, seconds, err := p.tx.Index()
-	if err != nil {
+	if err := p.tx.Index(p.report.twice); err != nil {
 		return err
 	}
-	p.report.twice(twice, seconds)
 	if err := p.judge(survey); err != nil {
 		return err
 	}

@@ -138,15 +138,26 @@ func (s *SourceReport) move(state timesheet.State, reason timesheet.Reason, pers
 	s.count(state, reason, person, day, true, d)
 }
 
-// twice turns rows that two files of one read share from new into known. Their
-// durations stay with the new ones' weeks: the row is the same.
-func (s *SourceReport) twice(n int, d timesheet.Seconds) {
-	if n == 0 {
-		return
+// release takes a held entry that was counted as such back to new.
+func (s *SourceReport) release(reason timesheet.Reason, person string, day timesheet.Day, d timesheet.Seconds) {
+	for _, t := range []*Tally{s.tally(timesheet.StateHeld, reason), s.week(timesheet.StateHeld, person, day)} {
+		t.Rows--
+		t.Seconds -= d
 	}
-	from, to := s.tally(timesheet.StateNew, ""), s.tally(timesheet.StateSkipped, "in_two_files")
-	from.Rows, from.Seconds = from.Rows-n, from.Seconds-d
-	to.Rows, to.Seconds = to.Rows+n, to.Seconds+d
+	s.count(timesheet.StateNew, "", person, day, true, d)
+}
+
+// twice takes an entry that another file of the read has too from new to
+// skipped. In the person's week it counts once.
+func (s *SourceReport) twice(f timesheet.Fresh) {
+	state, reason := timesheet.StateNew, timesheet.Reason("")
+	if !f.New {
+		state, reason = f.State, f.Reason
+	}
+	from, to, week := s.tally(state, reason), s.tally(timesheet.StateSkipped, timesheet.ReasonTwoFiles), s.week(state, f.Person, f.Key.Day())
+	from.Rows, from.Seconds = from.Rows-1, from.Seconds-f.Seconds
+	week.Rows, week.Seconds = week.Rows-1, week.Seconds-f.Seconds
+	to.add(f.Seconds)
 }
 
 // settled is what a run over the same bytes will report: everything known.

@@ -98,9 +98,9 @@ func TestRetryAfter(t *testing.T) {
 	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 	const limit = 15 * time.Minute
 	for text, want := range map[string]time.Duration{
-		"": -1, "0": 0, "1": time.Second, " 7 ": 7 * time.Second, "900": limit, "901": limit, "9223372036854775807": limit,
+		"": -1, "0": 0, "1": time.Second, " 7 ": 7 * time.Second, "900": limit, "901": limit + time.Second, "9223372036854775807": limit + time.Second,
 		"-1": -1, "1.5": -1, "soon": -1, "99999999999999999999": -1, "0x10": -1,
-		"Sun, 22 Nov 2026 12:00:30 GMT": 30 * time.Second, "Sun, 22 Nov 2026 11:59:59 GMT": -1, "Thu, 01 Jan 2099 00:00:00 GMT": limit,
+		"Sun, 22 Nov 2026 12:00:30 GMT": 30 * time.Second, "Sun, 22 Nov 2026 11:59:59 GMT": -1, "Thu, 01 Jan 2099 00:00:00 GMT": limit + time.Second,
 	} {
 		h := http.Header{}
 		h.Set("Retry-After", text)
@@ -171,14 +171,14 @@ func TestBreaker(t *testing.T) {
 		// Refusals say that the API is well.
 		for _, class := range []Class{Refused, TooLarge, Unauthorized, Forbidden, Busy, PerItem, Conflict} {
 			for range 2 * opensAfter {
-				b.saw(class, &http.Response{StatusCode: 400})
+				b.saw(class, &http.Response{StatusCode: http.StatusBadRequest})
 			}
 			if b.isOpen() {
 				t.Fatalf("%s opens the breaker", class)
 			}
 		}
 		for range opensAfter {
-			b.saw(Unknown, &http.Response{StatusCode: 200})
+			b.saw(Unknown, &http.Response{StatusCode: http.StatusOK})
 		}
 		if !b.isOpen() {
 			t.Error("pages of HTML do not open the breaker")

@@ -80,7 +80,9 @@ type Planning interface {
 	Restore(known *timesheet.Known) error
 	Reject(r *timesheet.Rejection) (timesheet.State, error)
 	CloseRejections(file string) (int, error)
-	Index() (twice int, seconds timesheet.Seconds, err error)
+	// Index completes the plan's index and names every entry that was added
+	// twice, because two files of the read have it.
+	Index(twice func(timesheet.Fresh)) error
 	Days(judge func(day timesheet.Day, known []timesheet.Known, added []timesheet.Fresh) error) error
 	Hold(keys []timesheet.Packed, fate timesheet.Fate) error
 	Missing(absent, back []timesheet.Packed) error
@@ -203,7 +205,7 @@ func (u *Uploader) run(ctx context.Context, r *Report) error {
 	if err := r.balance(); err != nil {
 		return err
 	}
-	if u.cfg.DryRun || r.unexpected() {
+	if r.unexpected() || u.cfg.DryRun {
 		return nil
 	}
 	// 3. What is there to send, and to ask?
@@ -287,7 +289,7 @@ func (u *Uploader) outstanding(ctx context.Context, r *Report) (work, error) {
 			w.doubt = append(w.doubt, p)
 		}
 	}
-	ready, err := u.cfg.Ledger.Ready(ctx, u.feedIDs())
+	ready, err := u.ready(ctx)
 	if err != nil {
 		return w, err
 	}

@@ -54,6 +54,7 @@ func TestCrashPoints(t *testing.T) {
 		}
 	}
 	each(t, cases, crashCase.name, func(t *testing.T, c crashCase) {
+		t.Helper()
 		w := newRig(t, bin, c.level)
 		w.grow(11)
 		if c.point == "C9" || c.point == "C10" {
@@ -124,6 +125,7 @@ func TestDiskFull(t *testing.T) {
 	}
 	var faults, stopped atomic.Int64
 	each(t, cases, func(c limited) string { return c.level.name + "/" + strconv.Itoa(c.blocks) }, func(t *testing.T, c limited) {
+		t.Helper()
 		w := newRig(t, bin, c.level)
 		w.grow(21)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -169,7 +171,7 @@ func TestTogether(t *testing.T) {
 	var ends []func() int
 	for range 5 {
 		var out strings.Builder
-		_, end := w.begin("", &out, "run", "--once")
+		_, end := w.begin(&out, "run", "--once")
 		ends = append(ends, end)
 	}
 	codes := map[int]int{}
@@ -267,12 +269,15 @@ func TestUpdates(t *testing.T) {
 	each(t, cases, func(c updateCase) string {
 		return strings.ReplaceAll(c.supports, ", ", "+") + "/" + c.crash + c.fault + c.then
 	}, func(t *testing.T, c updateCase) {
+		t.Helper()
 		w := updates(t, bin, c.supports)
 		w.edit(60, 1, 4)
 		if c.fault != "" {
 			w.faults(0, c.fault)
+			w.deadline = 3500 * time.Millisecond
 		}
 		code, out := w.once(c.crash)
+		w.deadline = 30 * time.Second
 		if c.crash != "" && code != 137 {
 			t.Errorf("the program did not come to %s: exit status %d\n%s", c.crash, code, out)
 		}

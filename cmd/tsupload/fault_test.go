@@ -64,10 +64,18 @@ func TestFaults(t *testing.T) {
 		}
 	}
 	each(t, cases, faultCase.name, func(t *testing.T, c faultCase) {
+		t.Helper()
 		w := newRig(t, bin, c.level)
+		if strings.HasPrefix(c.fault, "late") {
+			w.settle = 400 * time.Millisecond
+		}
 		w.grow(13)
 		w.faults(0, c.fault+c.on)
+		if c.on == "" {
+			w.deadline = 3500 * time.Millisecond // an API that is always busy is asked until then
+		}
 		code, out := w.once("")
+		w.deadline = 30 * time.Second
 		v := w.check("with the fault", true)
 		if code == exitOK && v.states[timesheet.StateSent] != len(w.lines) {
 			t.Errorf("exit status 0 with %v\n%s", v.states, out)
@@ -102,10 +110,10 @@ func TestFaults(t *testing.T) {
 }
 
 // begin starts the program without waiting for its end.
-func (w *rig) begin(crash string, out *strings.Builder, args ...string) (*exec.Cmd, func() int) {
+func (w *rig) begin(out *strings.Builder, args ...string) (*exec.Cmd, func() int) {
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(w.t.Context()), time.Minute)
-	cmd := w.command(ctx, crash, args...)
+	cmd := w.command(ctx, "", args...)
 	cmd.Stdout, cmd.Stderr = out, out
 	if err := cmd.Start(); err != nil {
 		cancel()
@@ -127,11 +135,12 @@ func TestDrain(t *testing.T) {
 	bin := builtProgram(t)
 	t.Parallel()
 	each(t, levels, func(l level) string { return l.name }, func(t *testing.T, lv level) {
+		t.Helper()
 		w := newRig(t, bin, lv)
 		w.grow(60)
 		w.faults(60 * time.Millisecond)
 		var out strings.Builder
-		cmd, end := w.begin("", &out, "run", "--once")
+		cmd, end := w.begin(&out, "run", "--once")
 		eventually(t, "something is sent", func() bool { return w.stats().Uploads >= 3 })
 		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
 			t.Fatal(err)
@@ -156,13 +165,14 @@ func TestSecondSignal(t *testing.T) {
 	bin := builtProgram(t)
 	t.Parallel()
 	each(t, levels, func(l level) string { return l.name }, func(t *testing.T, lv level) {
+		t.Helper()
 		w := newRig(t, bin, lv)
 		w.timeout = 20 * time.Second
 		w.deadline = 10 * time.Minute
 		w.grow(20)
 		w.faults(0, "hang-after@3-")
 		var out strings.Builder
-		cmd, end := w.begin("", &out, "run", "--once")
+		cmd, end := w.begin(&out, "run", "--once")
 		eventually(t, "a request hangs", func() bool { return w.stats().Uploads >= 4 })
 		for range 2 {
 			if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
@@ -187,8 +197,8 @@ func TestDeadline(t *testing.T) {
 	bin := builtProgram(t)
 	t.Parallel()
 	w := newRig(t, bin, levelNamed(t, "L0"))
-	w.deadline = 2700 * time.Millisecond
-	w.grow(100)
+	w.deadline = 4 * time.Second
+	w.grow(300)
 	w.faults(40 * time.Millisecond)
 	code, out := w.once("")
 	v := w.check("after the deadline", true)

@@ -57,7 +57,7 @@ func builtProgram(t *testing.T) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.users == 0 {
-		dir, err := os.MkdirTemp("", "tsupload-test-")
+		dir, err := os.MkdirTemp("", "tsupload-test-") //nolint:usetesting // it outlives the test that builds it
 		if err != nil {
 			t.Fatal(err)
 		}

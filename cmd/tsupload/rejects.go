@@ -14,7 +14,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/google/renameio/v2"
+	"github.com/google/renameio/v2/maybe"
 	"github.com/spf13/cobra"
 
 	"github.com/exampleco/tsupload/internal/config"
@@ -141,7 +141,7 @@ func runRejectsExport(ctx context.Context, a *app, source, file string) error {
 		_, err := a.stdout.Write(b.Bytes())
 		return err
 	}
-	if err := renameio.WriteFile(file, b.Bytes(), 0o600, renameio.IgnoreUmask()); err != nil {
+	if err := maybe.WriteFile(file, b.Bytes(), 0o600); err != nil {
 		return err
 	}
 	fmt.Fprintf(a.stdout, "wrote %s of source %s to %s\n", count(len(chosen), "row"), sourceName(cfg, chosen[0].w.Source), file)

@@ -22,7 +22,7 @@ func (a *app) report(r *uploader.Report, waiting []*timesheet.Waiting) error {
 		return reportJSON(a.stdout, r, waiting)
 	}
 	text := &strings.Builder{}
-	reportText(text, r, waiting, a.quiet)
+	reportText(text, r, waiting, a.quiet, a.bare)
 	_, err := io.WriteString(a.stdout, a.highlight(text.String()))
 	return err
 }
@@ -69,7 +69,7 @@ func label(o uploader.Outcome) string {
 	return name
 }
 
-func reportText(b *strings.Builder, r *uploader.Report, waiting []*timesheet.Waiting, quiet bool) {
+func reportText(b *strings.Builder, r *uploader.Report, waiting []*timesheet.Waiting, quiet, bare bool) {
 	if !quiet {
 		head := "run " + r.RunID
 		if r.DryRun {
@@ -87,7 +87,7 @@ func reportText(b *strings.Builder, r *uploader.Report, waiting []*timesheet.Wai
 		sourceText(b, r, s)
 	}
 	waitingText(b, waiting)
-	endText(b, r, waiting, quiet)
+	endText(b, r, waiting, quiet, bare)
 }
 
 func sourceText(b *strings.Builder, r *uploader.Report, s *uploader.SourceReport) {
@@ -207,7 +207,7 @@ func waitingText(b *strings.Builder, waiting []*timesheet.Waiting) {
 	}
 }
 
-func endText(b *strings.Builder, r *uploader.Report, waiting []*timesheet.Waiting, quiet bool) {
+func endText(b *strings.Builder, r *uploader.Report, waiting []*timesheet.Waiting, quiet, bare bool) {
 	if r.Expected != nil && *r.Expected != *r.Found {
 		fmt.Fprintf(b, "\nexpected %s hours, read %s: nothing was sent\n", r.Expected.Hours(), r.Found.Hours())
 		return
@@ -234,7 +234,7 @@ func endText(b *strings.Builder, r *uploader.Report, waiting []*timesheet.Waitin
 			fmt.Fprintf(b, "hint: %s\n", hint)
 		}
 	}
-	if next := nextStep(r, waiting); next != "" && !quiet {
+	if next := nextStep(r, waiting); next != "" && !quiet && !bare {
 		fmt.Fprintf(b, "next: %s\n", next)
 	}
 }

@@ -78,6 +78,8 @@ type app struct {
 	logFormat  string
 	color      string
 	noInput    bool
+	// bare: there is no configuration, so that nothing but a rehearsal can follow.
+	bare bool
 	// flags given for keys of the configuration.
 	overrides map[string]string
 	// mended says that the FILE of this invocation is a few rows of its source,
@@ -275,7 +277,7 @@ nothing lost. Running it again is always safe.`,
 // finish gives every command the status table, and turns cobra's plain errors
 // about arguments into errors of usage.
 func finish(cmd *cobra.Command) {
-	if cmd.Name() != "completion" && cmd.Parent() != nil && cmd.Parent().Name() != "completion" {
+	if cmd.Name() != "completion" && (cmd.Parent() == nil || cmd.Parent().Name() != "completion") {
 		cmd.Long = strings.TrimSpace(cmd.Long)
 		if cmd.Long == "" {
 			cmd.Long = cmd.Short + "."

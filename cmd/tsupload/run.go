@@ -148,6 +148,7 @@ func runOnce(ctx context.Context, a *app, opts runOptions) error {
 	if err != nil {
 		return err
 	}
+	a.bare = len(cfg.Sources) == 0
 	p := pass{app: a, cfg: cfg, sources: sources, opts: opts, window: w, log: a.logger(cfg)}
 	r, waiting, err := p.run(ctx, a.stopping)
 	if r != nil {

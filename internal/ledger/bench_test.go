@@ -69,7 +69,7 @@ func benchPlan(b *testing.B, l *Ledger, from, to, size int) {
 		}
 	}
 	flush()
-	if _, _, err := p.Index(); err != nil {
+	if err := p.Index(func(timesheet.Fresh) {}); err != nil {
 		b.Fatal(err)
 	}
 	if err := p.Days(func(timesheet.Day, []timesheet.Known, []timesheet.Fresh) error { return nil }); err != nil {

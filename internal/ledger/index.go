@@ -14,18 +14,17 @@ const rowsGroup = 64
 
 // Index finishes the adding: parcels are written out, and the index is filled
 // in key order, because neighbours share pages; in the order of the file every
-// row would touch a page of its own. It returns how many entries were added
-// twice, and how long they are: two files of one read had the same row. The
-// second of them is taken back.
-func (p *Planning) Index() (twice int, seconds timesheet.Seconds, err error) {
-	twice, seconds, err = p.fillIndex()
-	return twice, seconds, explain("plan", err)
+// row would touch a page of its own. An entry that was added twice, because
+// two files of one read have the same row, is named to twice and its second
+// copy taken back.
+func (p *Planning) Index(twice func(timesheet.Fresh)) error {
+	return explain("plan", p.fillIndex(twice))
 }
 
-func (p *Planning) fillIndex() (twice int, seconds timesheet.Seconds, err error) {
+func (p *Planning) fillIndex(twice func(timesheet.Fresh)) error {
 	for s, b := range p.open {
 		if err := p.flush(s, b); err != nil {
-			return 0, 0, err
+			return err
 		}
 	}
 	clear(p.open)
@@ -37,10 +36,9 @@ func (p *Planning) fillIndex() (twice int, seconds timesheet.Seconds, err error)
 			if kept[len(kept)-1].digest != f.digest {
 				kept[len(kept)-1].conflict = true
 			}
-			twice++
-			seconds += timesheet.Seconds(f.seconds)
+			twice(p.shown(&f))
 			if err := goneFrom(p.ctx, p.tx, int64(f.parcel), int(f.pos), timesheet.Seconds(f.seconds)); err != nil {
-				return twice, seconds, err
+				return err
 			}
 			continue
 		}
@@ -53,9 +51,9 @@ func (p *Planning) fillIndex() (twice int, seconds timesheet.Seconds, err error)
 		f := &kept[i]
 		return append(args, f.key[:], int64(f.digest), int64(f.parcel), int64(f.pos))
 	}); err != nil {
-		return twice, seconds, err
+		return err
 	}
-	return twice, seconds, p.indexTrusted()
+	return p.indexTrusted()
 }
 
 // byKey sorts by key, and equal keys by what was read first.

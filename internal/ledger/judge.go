@@ -33,10 +33,7 @@ func (p *Planning) Days(judge func(day timesheet.Day, known []timesheet.Known, a
 		added := make([]timesheet.Fresh, 0, end-at)
 		for i := range p.fresh[at:end] {
 			f := &p.fresh[at+i]
-			added = append(added, timesheet.Fresh{
-				Key: f.key, Person: p.persons[f.person], Seconds: timesheet.Seconds(f.seconds), Start: int(f.start) - 1,
-				Trusted: f.trusted, Conflict: f.conflict, New: f.state == 0,
-			})
+			added = append(added, p.shown(f))
 		}
 		at = end
 		known, err := p.knownOn(day, len(added) > 0)
@@ -53,6 +50,16 @@ func (p *Planning) Days(judge func(day timesheet.Day, known []timesheet.Known, a
 	return nil
 }
 
+// shown is a fresh record as the judge sees it.
+func (p *Planning) shown(f *fresh) timesheet.Fresh {
+	shown := timesheet.Fresh{
+		Key: f.key, Person: p.persons[f.person], Seconds: timesheet.Seconds(f.seconds), Start: int(f.start) - 1,
+		Trusted: f.trusted, Conflict: f.conflict, New: f.state == 0,
+	}
+	shown.State, shown.Reason = p.stateAt(int64(f.parcel), int(f.pos))
+	return shown
+}
+
 type place struct {
 	key         timesheet.Packed
 	digest      uint64
@@ -61,7 +68,8 @@ type place struct {
 }
 
 // knownOn lists what the ledger had of the source on a day before this plan.
-// Unless all is set, nothing is listed where the read has all of it.
+// Unless all is set, nothing is listed where the read has all of it and nothing
+// is held.
 func (p *Planning) knownOn(day timesheet.Day, all bool) ([]timesheet.Known, error) {
 	if p.held == 0 {
 		return nil, nil
@@ -100,7 +108,12 @@ func (p *Planning) knownOn(day timesheet.Day, all bool) ([]timesheet.Known, erro
 			return nil, err
 		}
 	}
-	if !all && !slices.ContainsFunc(places, func(x place) bool { return !x.seen }) {
+	// A held entry may be let go by what the day has become.
+	judged := func(x place) bool {
+		state, _ := p.stateAt(x.parcel, int(x.pos))
+		return !x.seen || state == timesheet.StateHeld
+	}
+	if !all && !slices.ContainsFunc(places, judged) {
 		return nil, nil
 	}
 	var known []timesheet.Known

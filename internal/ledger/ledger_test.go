@@ -23,22 +23,22 @@ import (
 
 const testAPI = "https://timesheets.example.com"
 
-func testLedger(t testing.TB) (l *Ledger, dir string) {
-	t.Helper()
-	dir = filepath.Join(t.TempDir(), "state")
-	if err := Create(t.Context(), dir, testAPI, 0); err != nil {
-		t.Fatal(err)
+func testLedger(tb testing.TB) (l *Ledger, dir string) {
+	tb.Helper()
+	dir = filepath.Join(tb.TempDir(), "state")
+	if err := Create(tb.Context(), dir, testAPI, 0); err != nil {
+		tb.Fatal(err)
 	}
-	return openAgain(t, dir), dir
+	return openAgain(tb, dir), dir
 }
 
-func openAgain(t testing.TB, dir string) *Ledger {
-	t.Helper()
-	l, err := Open(t.Context(), Options{Dir: dir, API: testAPI})
+func openAgain(tb testing.TB, dir string) *Ledger {
+	tb.Helper()
+	l, err := Open(tb.Context(), Options{Dir: dir, API: testAPI})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { _ = l.Close() })
+	tb.Cleanup(func() { _ = l.Close() })
 	return l
 }
 
@@ -64,16 +64,16 @@ func testEntries(source string, n int) []timesheet.Entry {
 }
 
 // planAll plans what is new of entries and returns how many that were.
-func planAll(t testing.TB, l *Ledger, source string, entries []timesheet.Entry, size int) int {
-	t.Helper()
-	p, err := l.Plan(t.Context(), source, "run", len(entries), size)
+func planAll(tb testing.TB, l *Ledger, source string, entries []timesheet.Entry, size int) int {
+	tb.Helper()
+	p, err := l.Plan(tb.Context(), source, "run", len(entries), size)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	defer p.Rollback()
 	found, err := p.Lookup(entries)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	n := 0
 	for i := range entries {
@@ -82,52 +82,51 @@ func planAll(t testing.TB, l *Ledger, source string, entries []timesheet.Entry, 
 		}
 		n++
 		if err := p.Add(&entries[i], timesheet.Fate{State: timesheet.StateNew}, 0, 1); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
-	if _, _, err := p.Index(); err != nil {
-		t.Fatal(err)
+	if err := p.Index(func(timesheet.Fresh) {}); err != nil {
+		tb.Fatal(err)
 	}
 	if err := p.Commit(); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return n
 }
 
 // states lists the state of every entry, and fails where one is there twice or
 // the counts disagree.
-func states(t testing.TB, l *Ledger) map[timesheet.Packed]*timesheet.Waiting {
-	t.Helper()
+func states(tb testing.TB, l *Ledger) map[timesheet.Packed]*timesheet.Waiting {
+	tb.Helper()
 	all := map[timesheet.Packed]*timesheet.Waiting{}
 	listed := map[timesheet.State]int{}
-	if err := l.Entries(t.Context(), Filter{}, func(w *timesheet.Waiting) error {
+	if err := l.Entries(tb.Context(), Filter{}, func(w *timesheet.Waiting) error {
 		if all[w.Key] != nil {
-			t.Errorf("%s is there twice: %s and %s", w.Ref, all[w.Key].State, w.State)
+			tb.Errorf("%s is there twice: %s and %s", w.Ref, all[w.Key].State, w.State)
 		}
 		c := *w
 		all[w.Key] = &c
 		listed[w.State]++
 		return nil
 	}); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	counts, err := l.Counts(t.Context())
+	counts, err := l.Counts(tb.Context())
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	counted := map[timesheet.State]int{}
 	for _, c := range counts {
 		counted[c.State] += c.Entries
 	}
 	if listed[timesheet.StateSending] == 0 && !maps.Equal(listed, counted) {
-		t.Errorf("listed %v, counted %v", listed, counted)
+		tb.Errorf("listed %v, counted %v", listed, counted)
 	}
 	return all
 }
 
 func kindOf(err error) Kind {
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Kind
 	}
 	return -1
@@ -144,33 +143,33 @@ func fates(states ...timesheet.State) []timesheet.Fate {
 	return list
 }
 
-func only(t testing.TB, l *Ledger) *timesheet.Parcel {
-	t.Helper()
-	ready, err := l.Ready(t.Context(), nil)
+func only(tb testing.TB, l *Ledger) *timesheet.Parcel {
+	tb.Helper()
+	ready, err := l.Ready(tb.Context(), nil)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	ids := ready[1][0]
 	if len(ids) != 1 {
-		t.Fatalf("got parcels %v, want one", ready)
+		tb.Fatalf("got parcels %v, want one", ready)
 	}
-	return parcelOf(t, l, ids[0])
+	return parcelOf(tb, l, ids[0])
 }
 
-func parcelOf(t testing.TB, l *Ledger, id int64) *timesheet.Parcel {
-	t.Helper()
-	p, err := l.Parcel(t.Context(), id)
+func parcelOf(tb testing.TB, l *Ledger, id int64) *timesheet.Parcel {
+	tb.Helper()
+	p, err := l.Parcel(tb.Context(), id)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return p
 }
 
-func doubtful(t testing.TB, l *Ledger) []*timesheet.Parcel {
-	t.Helper()
-	list, err := l.InDoubt(t.Context())
+func doubtful(tb testing.TB, l *Ledger) []*timesheet.Parcel {
+	tb.Helper()
+	list, err := l.InDoubt(tb.Context())
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return list
 }
@@ -228,11 +227,11 @@ func TestEach(t *testing.T) {
 	}
 }
 
-func mustReady(t testing.TB, l *Ledger) []int64 {
-	t.Helper()
-	ready, err := l.Ready(t.Context(), nil)
+func mustReady(tb testing.TB, l *Ledger) []int64 {
+	tb.Helper()
+	ready, err := l.Ready(tb.Context(), nil)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	var ids []int64
 	for _, lanes := range ready {
@@ -372,9 +371,14 @@ func TestBeginFollows(t *testing.T) {
 }
 
 // TestModel does random things that a run does, and compares with a plain map.
+// TSUPLOAD_FULL=1 in the environment does more of them.
 func TestModel(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(14) {
+	seeds := uint64(4)
+	if os.Getenv("TSUPLOAD_FULL") != "" {
+		seeds = 200
+	}
+	for seed := range seeds {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
 			model(t, rand.New(rand.NewPCG(seed, 1)))
@@ -584,7 +588,8 @@ func TestRowInTwoFiles(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	twice, seconds, err := p.Index()
+	twice, seconds := 0, timesheet.Seconds(0)
+	err = p.Index(func(f timesheet.Fresh) { twice, seconds = twice+1, seconds+f.Seconds })
 	if err != nil || twice != 2 || seconds != entries[0].Duration+entries[1].Duration {
 		t.Fatalf("got %d, %d, %v", twice, seconds, err)
 	}
@@ -712,8 +717,7 @@ func TestOpenRefuses(t *testing.T) {
 			if kindOf(err) != c.want {
 				t.Fatalf("got %v, want kind %d", err, c.want)
 			}
-			var hint *Error
-			if errors.As(err, &hint) && hint.HintText == "" && c.want != Broken {
+			if hint, ok := errors.AsType[*Error](err); ok && hint.HintText == "" && c.want != Broken {
 				t.Errorf("no hint with %v", err)
 			}
 		})

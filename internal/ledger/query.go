@@ -156,7 +156,7 @@ func (l *Ledger) eachOf(ctx context.Context, id int64, only int, f *Filter, each
 func hintFor(state timesheet.State, reason timesheet.Reason) string {
 	switch {
 	case state == timesheet.StateInDoubt:
-		return "ask the API (resolve --ask), or look it up there and say resolve --sent or --not-sent"
+		return "ask the API (resolve --ask) where it can be read back, or look it up there and say resolve --sent or --not-sent"
 	case state == timesheet.StateHeld && reason == timesheet.ReasonChanged:
 		return "mend what was sent in Timesheets by hand, then resolve --skip; or resolve --send to send this one as well"
 	case state == timesheet.StateHeld && reason == timesheet.ReasonProject:

@@ -176,12 +176,13 @@ const (
 
 // Reasons of skipped rows and entries.
 const (
-	ReasonZero      Reason = "zero"      // zero length
-	ReasonBreak     Reason = "break"     // a break by the tracker's own type
-	ReasonDuplicate Reason = "duplicate" // the same id with the same content, again in one read
-	ReasonRunning   Reason = "running"   // a timer that has not ended
-	ReasonByPerson  Reason = "by_person" // a person said so: resolve --skip
-	ReasonWithdrawn Reason = "withdrawn" // gone from the source before it was sent
+	ReasonZero      Reason = "zero"         // zero length
+	ReasonBreak     Reason = "break"        // a break by the tracker's own type
+	ReasonDuplicate Reason = "duplicate"    // the same id with the same content, again in one read
+	ReasonRunning   Reason = "running"      // a timer that has not ended
+	ReasonByPerson  Reason = "by_person"    // a person said so: resolve --skip
+	ReasonTwoFiles  Reason = "in_two_files" // the same row as in another file of this read
+	ReasonWithdrawn Reason = "withdrawn"    // gone from the source before it was sent
 )
 
 // Reasons of held entries.

@@ -147,4 +147,7 @@ type Fresh struct {
 	// Conflict says that another row of the read has the same id and another content.
 	Conflict bool
 	New      bool // about to be sent, as opposed to held
+	// State and Reason say where it stands otherwise.
+	State  State
+	Reason Reason
 }
