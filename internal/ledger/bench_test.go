@@ -39,9 +39,9 @@ func benchEntry(h *timesheet.Hasher, i int) timesheet.Entry {
 }
 
 // benchPlan plans entries from..to and commits.
-func benchPlan(b *testing.B, l *Ledger, from, to, size int) {
+func benchPlan(b *testing.B, l *Ledger, from, to int) {
 	b.Helper()
-	p, err := l.Plan(b.Context(), "bench", fmt.Sprint(from), to-from, size)
+	p, err := l.Plan(b.Context(), "bench", fmt.Sprint(from), to-from, 500)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -87,7 +87,7 @@ func BenchmarkPlanNew(b *testing.B) {
 	l := benchLedger(b)
 	n := 0
 	for b.Loop() {
-		benchPlan(b, l, n, n+benchEntries, 500)
+		benchPlan(b, l, n, n+benchEntries)
 		n += benchEntries
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*benchEntries), "ns/entry")
@@ -96,9 +96,9 @@ func BenchmarkPlanNew(b *testing.B) {
 // BenchmarkPlanKnown plans entries that the ledger has.
 func BenchmarkPlanKnown(b *testing.B) {
 	l := benchLedger(b)
-	benchPlan(b, l, 0, benchEntries, 500)
+	benchPlan(b, l, 0, benchEntries)
 	for b.Loop() {
-		benchPlan(b, l, 0, benchEntries, 500)
+		benchPlan(b, l, 0, benchEntries)
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*benchEntries), "ns/entry")
 }
@@ -109,7 +109,7 @@ func BenchmarkCommit(b *testing.B) {
 	for _, lanes := range []int{1, 8, 128} {
 		b.Run(fmt.Sprintf("lanes=%d", lanes), func(b *testing.B) {
 			l := benchLedger(b)
-			benchPlan(b, l, 0, max(b.N+lanes*2, 1000), 500)
+			benchPlan(b, l, 0, max(b.N+lanes*2, 1000))
 			ready, err := l.Ready(b.Context(), nil)
 			if err != nil {
 				b.Fatal(err)
@@ -138,6 +138,7 @@ func BenchmarkCommit(b *testing.B) {
 }
 
 func benchLane(b *testing.B, l *Ledger, work <-chan int64, left <-chan struct{}) {
+	b.Helper()
 	var pending *timesheet.Settlement
 	var p *timesheet.Parcel
 	at := 0
