@@ -25,7 +25,7 @@ func (e *readingError) Error() string {
 
 // Hint names the likely causes.
 func (e *readingError) Hint() string {
-	return "look for a change of source id, of columns (id, project, task, notes, start, end) or of the export's settings, and undo it; or start a new source for days from now on with --since"
+	return "look for a change of the source's id (or of its name, where it has no id of its own), of columns (id, project, task, notes, start, end) or of the export's settings, and undo it; or start a new source for days from now on with --since"
 }
 
 // judgement is what the judge finds over all days, before anything is moved.
@@ -35,7 +35,7 @@ type judgement struct {
 	overfull        []timesheet.Packed // new entries of days that are too long
 	doubled         []timesheet.Packed // new entries whose id stands for something else too
 	withdrawn       []timesheet.Packed // planned, never sent, gone from the source
-	released        []timesheet.Packed // held with a day that is no longer too long
+	released        []timesheet.Packed // held or refused for what is no longer so
 	missing         []timesheet.Packed // sent, gone from the source
 }
 
@@ -45,7 +45,8 @@ type personDay struct {
 	present bool // the read has rows of it
 	added   []timesheet.Fresh
 	absent  []timesheet.Known
-	held    []timesheet.Known // held so far because the day was too long
+	held    []timesheet.Known // held or refused so far for what the read may have mended
+	former  []timesheet.Known // what sources have sent that are no longer configured
 }
 
 // judge looks at every day as a whole and moves entries of the plan that must
@@ -53,7 +54,7 @@ type personDay struct {
 func (p *plan) judge(survey *timesheet.Survey) error {
 	var v judgement
 	if err := p.tx.Days(func(day timesheet.Day, known []timesheet.Known, added []timesheet.Fresh) error {
-		for name, d := range byPerson(known, added) {
+		for name, d := range p.byPerson(known, added) {
 			p.judgePerson(&v, name, day, d, survey.Complete)
 		}
 		return nil
@@ -88,7 +89,7 @@ func (p *plan) judge(survey *timesheet.Survey) error {
 	return p.tx.Missing(v.missing, back)
 }
 
-func byPerson(known []timesheet.Known, added []timesheet.Fresh) map[string]*personDay {
+func (p *plan) byPerson(known []timesheet.Known, added []timesheet.Fresh) map[string]*personDay {
 	days := make(map[string]*personDay, len(added))
 	of := func(name string) *personDay {
 		d := days[name]
@@ -100,12 +101,20 @@ func byPerson(known []timesheet.Known, added []timesheet.Fresh) map[string]*pers
 	}
 	for _, k := range known {
 		d := of(k.Person)
+		if k.Source != p.feed.ID {
+			// A source that is configured beside this one has hours of its own;
+			// one that no longer is may be this one under its old id.
+			if atAPI(k.State) && !slices.Contains(p.cfg.Configured, k.Source) {
+				d.former = append(d.former, k)
+			}
+			continue
+		}
 		if !k.Seen {
 			d.absent = append(d.absent, k)
 			continue
 		}
 		d.present = true
-		if k.State == timesheet.StateHeld && k.Reason == timesheet.ReasonDayTotal {
+		if k.Reason == timesheet.ReasonDayTotal || k.Reason == timesheet.ReasonChanged || k.Reason == timesheet.ReasonDuplicateID {
 			d.held = append(d.held, k)
 		}
 		if k.State != timesheet.StateSkipped && k.State != timesheet.StateRejected {
@@ -128,13 +137,9 @@ func atAPI(s timesheet.State) bool {
 
 func (p *plan) judgePerson(v *judgement, name string, day timesheet.Day, d *personDay, complete bool) {
 	if p.feed.Part {
-		for _, k := range d.absent {
-			if k.State != timesheet.StateSkipped && k.State != timesheet.StateRejected {
-				d.total += k.Seconds
-			}
-		}
-		d.absent = nil
+		d.absent = partial(d)
 	}
+	d.present = d.present || p.refused[personOn{name, day}]
 	gone := map[timesheet.Seconds]int{}
 	anyGone := false
 	for _, k := range d.absent {
@@ -142,19 +147,29 @@ func (p *plan) judgePerson(v *judgement, name string, day timesheet.Day, d *pers
 		case atAPI(k.State):
 			gone[k.Seconds]++
 			anyGone = true
-			if d.present && complete && k.State == timesheet.StateSent {
+			if d.present && complete && !p.feed.Part && k.State == timesheet.StateSent {
 				v.missing = append(v.missing, k.Key)
 			}
-		case d.present && complete && k.State != timesheet.StateSkipped:
+		case d.present && complete && !p.feed.Part && k.State != timesheet.StateSkipped:
 			v.withdrawn = append(v.withdrawn, k.Key)
 		}
 	}
 	overfull := p.feed.MaxPerDay > 0 && d.total > p.feed.MaxPerDay
 	for _, k := range d.held {
-		if !overfull {
-			v.released = append(v.released, k.Key)
-			p.report.release(timesheet.ReasonDayTotal, name, day, k.Seconds)
+		still := overfull
+		switch k.Reason {
+		case timesheet.ReasonChanged:
+			still = overfull || anyGone
+		case timesheet.ReasonDuplicateID:
+			still = overfull || p.bad[k.Key]
 		}
+		if !still && !p.feed.Part {
+			v.released = append(v.released, k.Key)
+			p.report.release(k.State, k.Reason, name, day, k.Seconds)
+		}
+	}
+	for _, k := range d.former {
+		gone[k.Seconds]++
 	}
 	for _, f := range d.added {
 		if !f.New {
@@ -180,6 +195,21 @@ func (p *plan) judgePerson(v *judgement, name string, day timesheet.Day, d *pers
 	if p.feed.WarnOverlap {
 		p.report.Overlaps += overlaps(d.added)
 	}
+}
+
+// partial makes of what a read of only some rows lacks what can still be said:
+// it counts towards the day, and what an earlier complete read has found
+// missing may be what a row of this one is an edit of.
+func partial(d *personDay) (missing []timesheet.Known) {
+	for _, k := range d.absent {
+		if k.State != timesheet.StateSkipped && k.State != timesheet.StateRejected && !k.Missing {
+			d.total += k.Seconds
+		}
+		if k.Missing {
+			missing = append(missing, k)
+		}
+	}
+	return missing
 }
 
 // overlaps counts entries of one person's day that begin before another ends.

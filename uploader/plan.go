@@ -40,7 +40,7 @@ func (u *Uploader) planFeed(ctx context.Context, feed *Feed, s *SourceReport) er
 		return err
 	}
 	defer tx.Rollback()
-	p := &plan{cfg: &u.cfg, feed: feed, tx: tx, report: s, assumed: assumed, lanes: u.cfg.API.lanes(), bad: map[timesheet.Packed]bool{}}
+	p := &plan{cfg: &u.cfg, feed: feed, tx: tx, report: s, assumed: assumed, lanes: u.cfg.API.lanes(), bad: map[timesheet.Packed]bool{}, refused: map[personOn]bool{}}
 	if err := reading.Rows(ctx, p.row); err != nil {
 		if fault, ok := errors.AsType[*ledgerError](err); ok {
 			return fault.err
@@ -115,6 +115,14 @@ type plan struct {
 	group   []timesheet.Entry
 	// bad are entries whose id stands for two contents in one read.
 	bad map[timesheet.Packed]bool
+	// refused are the days of people that have refused rows: the read has rows
+	// of them, if no entries.
+	refused map[personOn]bool
+}
+
+type personOn struct {
+	person string
+	day    timesheet.Day
 }
 
 // row takes one row of the second pass.
@@ -147,6 +155,9 @@ func (p *plan) reject(r *timesheet.Rejection) error {
 		// The other row with this id must not go out either.
 		p.bad[r.Key.Packed(r.Day)] = true
 		r.Key[0] ^= 0xff // the row's own identity, beside the entry's
+	}
+	if r.HasDay {
+		p.refused[personOn{r.Person, r.Day}] = true
 	}
 	state, err := p.tx.Reject(r)
 	if err != nil {
@@ -244,7 +255,7 @@ func (p *plan) amend(e *timesheet.Entry, k *timesheet.Known) error {
 	if p.feed.OnChange == "update" && p.cfg.API.Update {
 		planned, err := p.tx.Amend(e, k, timesheet.Fate{State: timesheet.StateNew}, p.lane(e), p.lanes)
 		if err != nil || planned {
-			p.count(e, timesheet.StateNew, "")
+			p.count(e, timesheet.StateNew, timesheet.ReasonChanged)
 			return err
 		}
 	}

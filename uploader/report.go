@@ -26,10 +26,11 @@ type Outcome struct {
 	Reason timesheet.Reason `json:"reason,omitempty"`
 }
 
-// Week is one person's ISO week, named by its Monday. Person is empty where
-// there are too many people to list.
+// Week is one person's ISO week, named by its Monday. All stands for everybody,
+// where there are too many people to list.
 type Week struct {
 	Person string
+	All    bool
 	Monday timesheet.Day
 }
 
@@ -83,13 +84,13 @@ func (s *SourceReport) tally(state timesheet.State, reason timesheet.Reason) *Ta
 }
 
 func (s *SourceReport) week(state timesheet.State, person string, day timesheet.Day) *Tally {
-	w := Week{person, day.Monday()}
+	w := Week{Person: person, Monday: day.Monday()}
 	if _, ok := s.Weeks[w]; !ok && len(s.Weeks) >= maxWeeks {
 		s.collapse()
 	}
 	if s.Weeks[w] == nil && len(s.Weeks) > 0 {
-		if _, all := s.Weeks[Week{"", w.Monday}]; all {
-			w.Person = ""
+		if everybody := (Week{All: true, Monday: w.Monday}); s.Weeks[everybody] != nil {
+			w = everybody
 		}
 	}
 	if s.Weeks[w] == nil {
@@ -107,7 +108,7 @@ func (s *SourceReport) week(state timesheet.State, person string, day timesheet.
 func (s *SourceReport) collapse() {
 	all := map[Week]map[timesheet.State]*Tally{}
 	for w, states := range s.Weeks {
-		to := Week{"", w.Monday}
+		to := Week{All: true, Monday: w.Monday}
 		if all[to] == nil {
 			all[to] = map[timesheet.State]*Tally{}
 		}
@@ -138,9 +139,9 @@ func (s *SourceReport) move(state timesheet.State, reason timesheet.Reason, pers
 	s.count(state, reason, person, day, true, d)
 }
 
-// release takes a held entry that was counted as such back to new.
-func (s *SourceReport) release(reason timesheet.Reason, person string, day timesheet.Day, d timesheet.Seconds) {
-	for _, t := range []*Tally{s.tally(timesheet.StateHeld, reason), s.week(timesheet.StateHeld, person, day)} {
+// release takes a held or rejected entry that was counted as such back to new.
+func (s *SourceReport) release(state timesheet.State, reason timesheet.Reason, person string, day timesheet.Day, d timesheet.Seconds) {
+	for _, t := range []*Tally{s.tally(state, reason), s.week(state, person, day)} {
 		t.Rows--
 		t.Seconds -= d
 	}
@@ -171,6 +172,9 @@ func (s *SourceReport) settled() *SourceReport {
 		return state
 	}
 	for o, t := range s.Outcomes {
+		if o.State == timesheet.StateNew {
+			o.Reason = "" // a replacement is known like any other, once it is sent
+		}
 		to := c.tally(known(o.State), o.Reason)
 		to.Rows, to.Seconds = to.Rows+t.Rows, to.Seconds+t.Seconds
 	}
@@ -209,6 +213,7 @@ type outcomeJSON struct {
 
 type weekJSON struct {
 	Person string
+	All    bool
 	Monday timesheet.Day
 	State  timesheet.State
 	Tally
@@ -225,7 +230,7 @@ func (s *SourceReport) MarshalJSON() ([]byte, error) {
 	}
 	for w, states := range s.Weeks {
 		for state, t := range states {
-			j.Weeks = append(j.Weeks, weekJSON{w.Person, w.Monday, state, *t})
+			j.Weeks = append(j.Weeks, weekJSON{w.Person, w.All, w.Monday, state, *t})
 		}
 	}
 	return json.Marshal(j)
@@ -244,7 +249,7 @@ func (s *SourceReport) UnmarshalJSON(b []byte) error {
 		s.Outcomes[o.Outcome] = &Tally{o.Rows, o.Seconds}
 	}
 	for _, w := range j.Weeks {
-		k := Week{w.Person, w.Monday}
+		k := Week{w.Person, w.All, w.Monday}
 		if s.Weeks[k] == nil {
 			s.Weeks[k] = map[timesheet.State]*Tally{}
 		}
@@ -418,6 +423,15 @@ func (r *Report) totals() []byte {
 	if r.Stop != nil {
 		stop = string(r.Stop.Kind)
 	}
+	problem := ""
+	if r.Stop != nil {
+		problem = r.Stop.Error()
+	}
+	for _, s := range r.Sources {
+		if s.Err != nil {
+			problem = s.Err.Error()
+		}
+	}
 	names := make([]string, len(r.Sources))
 	var rows int
 	for i, s := range r.Sources {
@@ -425,7 +439,7 @@ func (r *Report) totals() []byte {
 		rows += s.Rows
 	}
 	b, _ := json.Marshal(map[string]any{
-		"sources": strings.Join(names, ","), "rows": rows, "sent": r.Sent, "refused": r.Refused, "in_doubt": r.InDoubt, "stop": stop, "requests": r.Requests,
+		"sources": strings.Join(names, ","), "rows": rows, "sent": r.Sent, "refused": r.Refused, "in_doubt": r.InDoubt, "stop": stop, "problem": problem, "requests": r.Requests,
 	})
 	return b
 }

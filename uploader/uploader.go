@@ -110,10 +110,12 @@ type Feed struct {
 
 // Config is all that an Uploader depends on.
 type Config struct {
-	RunID  string
-	Feeds  []Feed
-	Ledger Ledger
-	API    API
+	RunID string
+	Feeds []Feed
+	// Configured are the ids of all sources there are, those of this run and others.
+	Configured []string
+	Ledger     Ledger
+	API        API
 	// Transport carries the token. Ready is called once, before the first
 	// request, when there is something to send or to ask.
 	Transport http.RoundTripper

@@ -45,7 +45,7 @@ func TestFaults(t *testing.T) {
 	} {
 		for j, on := range []string{"@1", "@every=3", "@p=0.3"} {
 			for k, lv := range levels {
-				if !full() && (i+j+k)%3 != 0 {
+				if !full() && (i+j+k)%4 != 0 {
 					continue
 				}
 				if strings.HasPrefix(fault, "max-items") && !strings.Contains(lv.supports, "batch") {
@@ -63,16 +63,18 @@ func TestFaults(t *testing.T) {
 			cases = append(cases, faultCase{fault, "", lv})
 		}
 	}
-	each(t, cases, faultCase.name, func(t *testing.T, c faultCase) {
-		t.Helper()
+	each(t, cases, faultCase.name, func(t *testing.T, c faultCase) { //nolint:thelper // a test
 		w := newRig(t, bin, c.level)
-		if strings.HasPrefix(c.fault, "late") {
+		switch {
+		case strings.HasPrefix(c.fault, "late"):
 			w.settle = 400 * time.Millisecond
+		case strings.HasPrefix(c.fault, "hang"):
+			w.timeout = 300 * time.Millisecond
 		}
 		w.grow(13)
 		w.faults(0, c.fault+c.on)
 		if c.on == "" {
-			w.deadline = 3500 * time.Millisecond // an API that is always busy is asked until then
+			w.deadline = 5 * time.Second // an API that is always busy is asked until then
 		}
 		code, out := w.once("")
 		w.deadline = 30 * time.Second
@@ -134,9 +136,9 @@ func (w *rig) begin(out *strings.Builder, args ...string) (*exec.Cmd, func() int
 func TestDrain(t *testing.T) {
 	bin := builtProgram(t)
 	t.Parallel()
-	each(t, levels, func(l level) string { return l.name }, func(t *testing.T, lv level) {
-		t.Helper()
+	each(t, levels, func(l level) string { return l.name }, func(t *testing.T, lv level) { //nolint:thelper // a test
 		w := newRig(t, bin, lv)
+		w.timeout = 10 * time.Second
 		w.grow(60)
 		w.faults(60 * time.Millisecond)
 		var out strings.Builder
@@ -164,8 +166,7 @@ func TestDrain(t *testing.T) {
 func TestSecondSignal(t *testing.T) {
 	bin := builtProgram(t)
 	t.Parallel()
-	each(t, levels, func(l level) string { return l.name }, func(t *testing.T, lv level) {
-		t.Helper()
+	each(t, levels, func(l level) string { return l.name }, func(t *testing.T, lv level) { //nolint:thelper // a test
 		w := newRig(t, bin, lv)
 		w.timeout = 20 * time.Second
 		w.deadline = 10 * time.Minute
@@ -197,7 +198,7 @@ func TestDeadline(t *testing.T) {
 	bin := builtProgram(t)
 	t.Parallel()
 	w := newRig(t, bin, levelNamed(t, "L0"))
-	w.deadline = 4 * time.Second
+	w.deadline = 5 * time.Second
 	w.grow(300)
 	w.faults(40 * time.Millisecond)
 	code, out := w.once("")
@@ -215,12 +216,31 @@ func TestRateLimitAtTheEnd(t *testing.T) {
 	bin := builtProgram(t)
 	t.Parallel()
 	w := newRig(t, bin, levelNamed(t, "L0"))
-	w.deadline, w.rateLine = 3*time.Second, "  rate_limit: 0.4\n"
+	w.timeout, w.deadline, w.rateLine = 400*time.Millisecond, 3*time.Second, "  rate_limit: 0.4\n"
 	w.grow(12)
 	code, out := w.once("")
 	if v := w.check("after the deadline", true); code != exitUnreachable || v.states[timesheet.StateSent] == 0 || v.states[timesheet.StateInDoubt] > 0 {
 		t.Errorf("exit status %d, %v\n%s", code, v.states, out)
 	}
 	w.deadline, w.rateLine = 30*time.Second, ""
+	w.finish()
+}
+
+// TestBusyAfterDoubt: a request without an answer is repeated under its key, and
+// the repetition is put off. That says nothing about the first one: it goes on
+// under the same key, and not in another batch under another.
+func TestBusyAfterDoubt(t *testing.T) {
+	bin := builtProgram(t)
+	t.Parallel()
+	w := newRig(t, bin, levelNamed(t, "L2key"))
+	w.grow(13)
+	w.deadline = 5 * time.Second
+	w.faults(0, "reset-after@1-3", "429=60@4-")
+	code, out := w.once("")
+	v := w.check("put off", true)
+	if v.states[timesheet.StateInDoubt] == 0 || code != exitUnreachable && code != exitPerson {
+		t.Errorf("exit status %d, %v\n%s", code, v.states, out)
+	}
+	w.deadline = 30 * time.Second
 	w.finish()
 }

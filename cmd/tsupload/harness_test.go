@@ -36,7 +36,7 @@ import (
 //
 //	TSUPLOAD_TORTURE_KILLS  kills for each level (torture_test.go; 6)
 //	TSUPLOAD_TORTURE_SEED   repeats a torture (printed by each)
-//	TSUPLOAD_FULL=1         whole tables, where otherwise every third case is run
+//	TSUPLOAD_FULL=1         whole tables, where otherwise a part of the cases is run
 //	TSUPLOAD_FAULT_WORKERS  cases under way at once (8)
 
 // program is the binary under test, built with crash points. It is there as
@@ -131,7 +131,7 @@ func newRig(t *testing.T, bin string, lv level) *rig {
 	t.Cleanup(func() { _ = s.Close() })
 	w := &rig{
 		t: t, bin: bin, dir: t.TempDir(), level: lv, sandbox: s,
-		timeout: 400 * time.Millisecond, settle: 60 * time.Millisecond, readGap: 10 * time.Millisecond, deadline: 30 * time.Second,
+		timeout: 1500 * time.Millisecond, settle: 60 * time.Millisecond, readGap: 10 * time.Millisecond, deadline: 30 * time.Second,
 	}
 	if err := ledger.Create(t.Context(), w.state(), s.APIURL(), 0); err != nil {
 		t.Fatal(err)

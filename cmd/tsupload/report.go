@@ -120,7 +120,10 @@ func sourceText(b *strings.Builder, r *uploader.Report, s *uploader.SourceReport
 			continue
 		}
 		name := label(o)
-		if o.State == timesheet.StateNew && r.DryRun {
+		switch {
+		case o.State == timesheet.StateNew && o.Reason == timesheet.ReasonChanged:
+			name = "changed, to be replaced"
+		case o.State == timesheet.StateNew && r.DryRun:
 			name = "new, to be sent"
 		}
 		fmt.Fprintf(t, "  %s\t%d\t%s\t\n", name, tally.Rows, tally.Seconds.Clock())
@@ -170,9 +173,12 @@ func weeksText(b *strings.Builder, s *uploader.SourceReport) {
 		if fresh+known+other == 0 {
 			continue
 		}
-		person := w.Person
-		if person == "" {
+		person := clean(w.Person)
+		switch {
+		case w.All:
 			person = "(all)"
+		case person == "":
+			person = "(nobody)"
 		}
 		year, week := w.Monday.Time().ISOWeek()
 		fmt.Fprintf(t, "  %s\t%d-W%02d\t%s\t%s\t%s\n", person, year, week, blank(fresh), blank(known), blank(other))

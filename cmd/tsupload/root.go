@@ -341,6 +341,10 @@ func (a *app) load() (*config.Config, error) {
 			_, err = daemon.ParseSchedule(expr, location)
 			return err
 		},
+		ValidateDateFormat: func(format string) error {
+			_, err := timesheet.ParseDateFormat(format)
+			return err
+		},
 	})
 }
 

@@ -111,6 +111,9 @@ func parseWindow(opts runOptions) (w window, err error) {
 	if w.until, err = day("--until", opts.until); err != nil {
 		return w, err
 	}
+	if w.since != nil && w.until != nil && *w.since > *w.until {
+		return w, usage("give the earlier day to --since", "--since %s is after --until %s", w.since, w.until)
+	}
 	if opts.expectHours != "" {
 		s, err := parseHours(opts.expectHours)
 		if err != nil {
@@ -268,6 +271,9 @@ func (p *pass) run(ctx context.Context, stopping <-chan struct{}) (_ *uploader.R
 			return nil, nil, err
 		}
 		defer id.Close()
+	}
+	for i := range p.cfg.Sources {
+		cfg.Configured = append(cfg.Configured, p.cfg.Sources[i].ID)
 	}
 	for i := range p.sources {
 		feed, err := p.newFeed(&p.sources[i], feedOptions{files: p.opts.files, spool: spool}, p.log)
@@ -440,7 +446,7 @@ func runDaemon(ctx context.Context, a *app, opts runOptions) error {
 			return err
 		}
 		d.Sources = append(d.Sources, daemon.Source{Name: s.Name, Schedule: schedule, Run: func(ctx context.Context, stopping <-chan struct{}) error {
-			p := pass{app: a, cfg: cfg, sources: []config.Source{s}, log: log.With("source", s.Name)}
+			p := pass{app: a, cfg: cfg, sources: []config.Source{s}, log: log}
 			return p.scheduled(ctx, stopping)
 		}})
 	}
@@ -487,8 +493,8 @@ func (p *pass) scheduled(ctx context.Context, stopping <-chan struct{}) error {
 	if s.Err != nil {
 		err = errors.Join(err, s.Err)
 	}
-	p.log.InfoContext(ctx, "run ended", "run_id", p.runID, "rows", s.Rows, "sent", r.Sent.Rows, "sent_seconds", int64(r.Sent.Seconds), "refused", r.Refused.Rows,
-		"in_doubt", r.InDoubt.Rows, "waiting", len(waiting), "unchanged", s.Unchanged, "exit", p.exit(r, waiting), "elapsed", time.Since(began).Round(time.Millisecond))
+	p.log.InfoContext(ctx, "run report", "run_id", p.runID, "source", s.Name, "rows", s.Rows, "sent", r.Sent.Rows, "sent_seconds", int64(r.Sent.Seconds), "refused", r.Refused.Rows,
+		"in_doubt", r.InDoubt.Rows, "waiting", len(waiting), "unchanged", s.Unchanged, "exit", p.exit(r, waiting), "elapsed", time.Since(began).Round(time.Millisecond).String())
 	if r.Stop != nil && r.Stop.Kind != uploader.StopDrained {
 		err = errors.Join(err, r.Stop)
 	}

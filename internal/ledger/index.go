@@ -47,8 +47,12 @@ func (p *Planning) fillIndex(twice func(timesheet.Fresh)) error {
 	p.fresh = kept
 	// An entry that was there before must have been found by Lookup: the
 	// primary key refuses to have it in two parcels.
-	if err := p.insertRows("INSERT INTO entry VALUES ", 4, len(kept), func(i int, args []any) []any {
-		f := &kept[i]
+	added := kept
+	if len(p.renewed) > 0 {
+		added = slices.DeleteFunc(slices.Clone(kept), func(f fresh) bool { return f.renewed })
+	}
+	if err := p.insertRows("INSERT INTO entry VALUES ", 4, len(added), func(i int, args []any) []any {
+		f := &added[i]
 		return append(args, f.key[:], int64(f.digest), int64(f.parcel), int64(f.pos))
 	}); err != nil {
 		return err

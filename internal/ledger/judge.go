@@ -12,7 +12,8 @@ import (
 
 // Days calls judge for every day of the read that has something to judge:
 // entries that this plan adds, or entries of this source that the ledger has
-// and the read has not. known holds all entries of the source on that day.
+// and the read has not. known holds all entries of that day, those of other
+// sources too.
 // The slices are only good until judge returns.
 func (p *Planning) Days(judge func(day timesheet.Day, known []timesheet.Known, added []timesheet.Fresh) error) error {
 	slices.SortFunc(p.seen, func(a, b timesheet.Packed) int { return bytes.Compare(a[:], b[:]) })
@@ -67,11 +68,11 @@ type place struct {
 	seen        bool
 }
 
-// knownOn lists what the ledger had of the source on a day before this plan.
+// knownOn lists what the ledger had on a day before this plan.
 // Unless all is set, nothing is listed where the read has all of it and nothing
 // is held.
 func (p *Planning) knownOn(day timesheet.Day, all bool) ([]timesheet.Known, error) {
-	if p.held == 0 {
+	if p.total == 0 {
 		return nil, nil
 	}
 	low, high := timesheet.Key{}.Packed(day), timesheet.Key{}.Packed(day+1)
@@ -81,6 +82,9 @@ func (p *Planning) knownOn(day timesheet.Day, all bool) ([]timesheet.Known, erro
 		for _, k := range p.bulk[from:] {
 			if bytes.Compare(k.key[:], high[:]) >= 0 {
 				break
+			}
+			if _, mine := p.freshAt(k.key); mine {
+				continue
 			}
 			places = append(places, place{key: k.key, digest: k.digest, parcel: int64(k.parcel), pos: int64(k.pos), seen: k.seen})
 		}
@@ -108,10 +112,10 @@ func (p *Planning) knownOn(day timesheet.Day, all bool) ([]timesheet.Known, erro
 			return nil, err
 		}
 	}
-	// A held entry may be let go by what the day has become.
+	// A held or refused entry may be let go by what the day has become.
 	judged := func(x place) bool {
 		state, _ := p.stateAt(x.parcel, int(x.pos))
-		return !x.seen || state == timesheet.StateHeld
+		return !x.seen || state == timesheet.StateHeld || state == timesheet.StateRejected
 	}
 	if !all && !slices.ContainsFunc(places, judged) {
 		return nil, nil
@@ -122,12 +126,13 @@ func (p *Planning) knownOn(day timesheet.Day, all bool) ([]timesheet.Known, erro
 		if err != nil {
 			return nil, err
 		}
-		if facts == nil || int(x.pos) >= len(facts) {
-			continue // of another source
+		if int(x.pos) >= len(facts.of) {
+			return nil, errCodec
 		}
-		f := facts[x.pos]
+		f := facts.of[x.pos]
 		k := timesheet.Known{
 			Key: x.key, Digest: x.digest, Person: p.persons[f.person], Project: p.persons[f.project], Seconds: timesheet.Seconds(f.seconds), Seen: x.seen,
+			Missing: p.missing[x.key], Source: facts.source,
 		}
 		k.State, k.Reason = p.stateAt(x.parcel, int(x.pos))
 		known = append(known, k)
@@ -139,29 +144,25 @@ func (p *Planning) freshAt(key timesheet.Packed) (int, bool) {
 	return slices.BinarySearchFunc(p.fresh, key, func(f fresh, key timesheet.Packed) int { return bytes.Compare(f.key[:], key[:]) })
 }
 
-// factsOf is person and duration of each entry of a parcel of this source,
-// kept in eight bytes each; nil for a parcel of another source.
-func (p *Planning) factsOf(parcel int64) ([]fact, error) {
+// factsOf is person, project and duration of each entry of a parcel, kept in
+// twelve bytes each.
+func (p *Planning) factsOf(parcel int64) (parcelFacts, error) {
 	if f, ok := p.facts[parcel]; ok {
 		return f, nil
 	}
-	stmt, err := p.prepare(`SELECT p.source, p.n, d.facts FROM parcel p JOIN detail d ON d.parcel = p.id WHERE p.id = ?`)
+	stmt, err := p.prepare(`SELECT s.name, p.n, d.facts FROM parcel p JOIN source s ON s.id = p.source JOIN detail d ON d.parcel = p.id WHERE p.id = ?`)
 	if err != nil {
-		return nil, err
+		return parcelFacts{}, err
 	}
-	var source int64
+	var source string
 	var n int
 	var blob []byte
 	if err := stmt.QueryRowContext(p.ctx, parcel).Scan(&source, &n, &blob); err != nil {
-		return nil, err
+		return parcelFacts{}, err
 	}
-	if source != p.id {
-		p.facts[parcel] = nil
-		return nil, nil
-	}
-	facts := make([]fact, n)
+	facts := parcelFacts{source: source, of: make([]fact, n)}
 	err = eachFact(blob, n, func(i int, person, project, _, _ string, _ int, _ timesheet.Day, s timesheet.Seconds) {
-		facts[i] = fact{person: p.person(person), project: p.person(project), seconds: uint32(s)}
+		facts.of[i] = fact{person: p.person(person), project: p.person(project), seconds: uint32(s)}
 	})
 	p.facts[parcel] = facts
 	return facts, err
@@ -295,9 +296,9 @@ func split(ctx context.Context, tx *sql.Tx, parcel int64, positions []int, fate 
 		return 0, nil
 	}
 	var id int64
-	if err := tx.QueryRowContext(ctx, `INSERT INTO parcel(id, source, parent, run, lane, lanes, op, target, attempts, state, reason, detail, n, live, live_seconds, changed)
-		SELECT (SELECT max(id) + 1 FROM parcel), source, id, run, lane, lanes, op, target, attempts, ?, ?, ?, ?, ?, ?, ? FROM parcel WHERE id = ? RETURNING id`,
-		fate.State, fate.Reason, fate.Detail, child.n, child.n, int64(child.seconds), now, parcel).Scan(&id); err != nil {
+	if err := tx.QueryRowContext(ctx, `INSERT INTO parcel(id, source, parent, run, lane, lanes, op, target, attempts, state, reason, detail, n, live, live_seconds, changed, born)
+		SELECT (SELECT max(id) + 1 FROM parcel), source, id, run, lane, lanes, op, target, attempts, ?, ?, ?, ?, ?, ?, ?, ? FROM parcel WHERE id = ? RETURNING id`,
+		fate.State, fate.Reason, fate.Detail, child.n, child.n, int64(child.seconds), now, now, parcel).Scan(&id); err != nil {
 		return 0, err
 	}
 	if _, err := tx.ExecContext(ctx, `INSERT INTO detail VALUES (?,?,?)`, id, child.keys, child.facts); err != nil {

@@ -374,7 +374,7 @@ func TestBeginFollows(t *testing.T) {
 // TSUPLOAD_FULL=1 in the environment does more of them.
 func TestModel(t *testing.T) {
 	t.Parallel()
-	seeds := uint64(4)
+	seeds := uint64(8)
 	if os.Getenv("TSUPLOAD_FULL") != "" {
 		seeds = 200
 	}

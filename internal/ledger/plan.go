@@ -39,15 +39,20 @@ type Planning struct {
 	persons    []string
 	personIDs  map[string]uint32
 
-	held       int64 // entries that the source has in the ledger
+	total      int64 // entries in the ledger
+	held       int64 // those of the source
 	amendments bool  // there are any
 	bulk       []bulkKnown
 	loaded     bool
 	seen       []timesheet.Packed // known keys met, when nothing is loaded
 	states     map[int64]parcelState
 	days       map[timesheet.Day]struct{}
-	facts      map[int64][]fact
-	stmts      map[string]*sql.Stmt
+	facts      map[int64]parcelFacts
+	// missing are the flagged entries; renewed those that this plan has planned
+	// anew, with the short Digest of their present content.
+	missing map[timesheet.Packed]bool
+	renewed map[timesheet.Packed]uint64
+	stmts   map[string]*sql.Stmt
 }
 
 // slot is where entries that end alike gather: a lane, or a state with its reason.
@@ -78,6 +83,7 @@ type fresh struct {
 	trusted bool
 	// conflict: another row of the read has the same id and another content.
 	conflict bool
+	renewed  bool // it was known before, and has its place in the index
 	state    byte // 0: new
 }
 
@@ -94,6 +100,12 @@ type parcelState struct {
 	reason  timesheet.Reason
 	settled int
 	begun   int
+}
+
+// parcelFacts is what the judge needs of a parcel's entries.
+type parcelFacts struct {
+	source string
+	of     []fact
 }
 
 type fact struct {
@@ -114,7 +126,8 @@ func (l *Ledger) Plan(ctx context.Context, source, run string, rows, size int) (
 	p := &Planning{
 		l: l, tx: tx, ctx: ctx, run: run, source: source, cap: min(max(size, 1), maxParcel), now: time.Now().UnixMilli(),
 		open: map[slot]*builder{}, personIDs: map[string]uint32{}, days: map[timesheet.Day]struct{}{},
-		facts: map[int64][]fact{}, stmts: map[string]*sql.Stmt{}, states: map[int64]parcelState{},
+		facts: map[int64]parcelFacts{}, missing: map[timesheet.Packed]bool{}, renewed: map[timesheet.Packed]uint64{},
+		stmts: map[string]*sql.Stmt{}, states: map[int64]parcelState{},
 	}
 	if err := p.start(rows); err != nil {
 		p.Rollback()
@@ -160,12 +173,11 @@ func (p *Planning) start(rows int) error {
 	if err := p.tx.QueryRowContext(p.ctx, `SELECT coalesce(max(id), 0) + 1 FROM parcel`).Scan(&p.nextParcel); err != nil {
 		return err
 	}
-	var total int64
-	if err := p.tx.QueryRowContext(p.ctx, `SELECT coalesce(sum(live), 0), coalesce(sum(live) FILTER (WHERE source = ?), 0) FROM parcel`, p.id).Scan(&total, &p.held); err != nil {
+	if err := p.tx.QueryRowContext(p.ctx, `SELECT coalesce(sum(live), 0), coalesce(sum(live) FILTER (WHERE source = ?), 0) FROM parcel`, p.id).Scan(&p.total, &p.held); err != nil {
 		return err
 	}
 	p.fresh = make([]fresh, 0, max(0, rows-int(p.held)))
-	if p.held == 0 {
+	if p.total == 0 {
 		return nil
 	}
 	if err := p.tx.QueryRowContext(p.ctx, `SELECT EXISTS (SELECT 1 FROM amendment)`).Scan(&p.amendments); err != nil {
@@ -175,10 +187,29 @@ func (p *Planning) start(rows int) error {
 		return err
 	}
 	// Loading everything pays when more than about a third is asked for.
-	if int64(rows) > total/3 {
-		return p.loadAll(total)
+	if int64(rows) > p.total/3 {
+		if err := p.loadAll(); err != nil {
+			return err
+		}
 	}
-	return nil
+	return p.loadMissing()
+}
+
+// loadMissing keeps the flagged entries; they are few.
+func (p *Planning) loadMissing() error {
+	rows, err := p.tx.QueryContext(p.ctx, `SELECT key FROM missing`)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	var raw sql.RawBytes
+	for rows.Next() {
+		if err := rows.Scan(&raw); err != nil {
+			return err
+		}
+		p.missing[timesheet.Packed(raw)] = true
+	}
+	return rows.Err()
 }
 
 func internSource(ctx context.Context, tx *sql.Tx, name string) (int64, error) {
@@ -208,8 +239,8 @@ func (p *Planning) loadStates() error {
 	return rows.Err()
 }
 
-func (p *Planning) loadAll(total int64) error {
-	p.bulk, p.loaded = make([]bulkKnown, 0, total), true
+func (p *Planning) loadAll() error {
+	p.bulk, p.loaded = make([]bulkKnown, 0, p.total), true
 	rows, err := p.tx.QueryContext(p.ctx, `SELECT key, digest, parcel, pos FROM entry ORDER BY key`)
 	if err != nil {
 		return err
@@ -345,6 +376,12 @@ func (p *Planning) lookupStrays(entries []timesheet.Entry, strays []int, found [
 // know fills in what is known of an entry at a place.
 func (p *Planning) know(known **timesheet.Known, key timesheet.Packed, digest uint64, parcel int64, pos int) error {
 	k := &timesheet.Known{Key: key, Digest: digest, Seen: true}
+	if now, ok := p.renewed[key]; ok {
+		// Another file of the read has the row too.
+		k.Digest, k.State = now, timesheet.StateNew
+		*known = k
+		return nil
+	}
 	k.State, k.Reason = p.stateAt(parcel, pos)
 	if k.State == timesheet.StateSent && p.amendments {
 		stmt, err := p.prepare(`SELECT a.digest, p.state, p.reason FROM amendment a JOIN parcel p ON p.id = a.parcel WHERE a.key = ?`)
@@ -383,6 +420,13 @@ func (p *Planning) Add(e *timesheet.Entry, fate timesheet.Fate, lane, lanes int)
 		return err
 	}
 	key := e.Key.Packed(e.Day)
+	p.fresh = append(p.fresh, p.freshOf(e, key, fate, b))
+	b.add(key, e)
+	return nil
+}
+
+// freshOf is the record of an entry that is about to be added to b.
+func (p *Planning) freshOf(e *timesheet.Entry, key timesheet.Packed, fate timesheet.Fate, b *builder) fresh {
 	f := fresh{
 		key: key, digest: e.Digest.Short(), person: p.person(e.Person), seconds: uint32(min(max(e.Duration, 0), 1<<31)),
 		parcel: uint32(b.id), pos: uint16(b.n), trusted: e.ID != "",
@@ -394,12 +438,11 @@ func (p *Planning) Add(e *timesheet.Entry, fate timesheet.Fate, lane, lanes int)
 		h, m, s := e.Start.Clock()
 		f.start = uint32(h*3600+m*60+s) + 1
 	}
-	p.fresh = append(p.fresh, f)
-	b.add(key, e)
-	return nil
+	return f
 }
 
-// Replace plans a known, unsent entry anew, with its present content.
+// Replace plans a known, unsent entry anew, with its present content. To the
+// judge it is as good as added.
 func (p *Planning) Replace(e *timesheet.Entry, known *timesheet.Known, fate timesheet.Fate, lane, lanes int) error {
 	b, err := p.builder(slot{lane: lane, lanes: lanes, state: fate.State, reason: fate.Reason, detail: fate.Detail, op: timesheet.OpCreate})
 	if err != nil {
@@ -409,6 +452,10 @@ func (p *Planning) Replace(e *timesheet.Entry, known *timesheet.Known, fate time
 		return explain("plan", err)
 	}
 	_, err = p.exec(`UPDATE entry SET digest = ?, parcel = ?, pos = ? WHERE key = ?`, int64(e.Digest.Short()), b.id, b.n, known.Key[:])
+	f := p.freshOf(e, known.Key, fate, b)
+	f.renewed = true
+	p.fresh = append(p.fresh, f)
+	p.renewed[known.Key] = e.Digest.Short()
 	b.add(known.Key, e)
 	return explain("plan", err)
 }
@@ -473,6 +520,9 @@ func (p *Planning) dropAmendment(key timesheet.Packed) error {
 // or skipped where a person has closed it.
 func (p *Planning) Reject(r *timesheet.Rejection) (timesheet.State, error) {
 	key := r.Key.Packed(r.Day)
+	if r.HasDay {
+		p.days[r.Day] = struct{}{}
+	}
 	header, _ := json.Marshal(r.Header)
 	record, _ := json.Marshal(r.Record)
 	var state timesheet.State
@@ -540,9 +590,9 @@ func (p *Planning) flush(s slot, b *builder) error {
 	if state != timesheet.StateNew || settled < b.n {
 		p.states[b.id] = parcelState{state: state, reason: s.reason, settled: settled}
 	}
-	if _, err := p.exec(`INSERT INTO parcel(id, source, parent, run, lane, lanes, op, target, state, reason, detail, n, settled, begun, live, live_seconds, changed)
-		VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)`, b.id, p.id, s.parent, p.run, s.lane, s.lanes, s.op, s.target, state, s.reason, s.detail,
-		b.n, settled, settled, b.n, int64(b.seconds), p.now); err != nil {
+	if _, err := p.exec(`INSERT INTO parcel(id, source, parent, run, lane, lanes, op, target, state, reason, detail, n, settled, begun, live, live_seconds, changed, born)
+		VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)`, b.id, p.id, s.parent, p.run, s.lane, s.lanes, s.op, s.target, state, s.reason, s.detail,
+		b.n, settled, settled, b.n, int64(b.seconds), p.now, p.now); err != nil {
 		return err
 	}
 	if _, err := p.exec(`INSERT INTO detail VALUES (?, ?, ?)`, b.id, b.keys, b.facts); err != nil {

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
+	"math"
 	"slices"
 	"time"
 
@@ -253,49 +254,47 @@ type Event struct {
 	Detail string
 }
 
-// History tells, oldest first, what happened to the entry at a place: its
-// plan, every attempt that did not simply succeed, every decision, its receipt.
+// History tells, oldest first, what happened to one entry: its plan, every
+// attempt that did not simply succeed, every decision, its receipt.
 func (l *Ledger) History(ctx context.Context, w *timesheet.Waiting) ([]Event, error) {
+	events, err := l.history(ctx, w)
+	return events, explain("read the history", err)
+}
+
+func (l *Ledger) history(ctx context.Context, w *timesheet.Waiting) ([]Event, error) {
 	var events []Event
+	until := int64(math.MaxInt64) // what a parent lived through after the entry left it is not the entry's
 	for id := w.Parcel; id != 0; {
 		var parent sql.NullInt64
 		var run string
-		var changed, began int64
-		if err := l.reader.QueryRowContext(ctx, `SELECT parent, run, changed, began FROM parcel WHERE id = ?`, id).Scan(&parent, &run, &changed, &began); err != nil {
-			return nil, explain("read the history", err)
+		var n int
+		var began, born int64
+		var keys []byte
+		if err := l.reader.QueryRowContext(ctx, `SELECT p.parent, p.run, p.n, p.began, p.born, d.keys FROM parcel p JOIN detail d ON d.parcel = p.id WHERE p.id = ?`, id).
+			Scan(&parent, &run, &n, &began, &born, &keys); err != nil {
+			return nil, err
 		}
-		rows, err := l.reader.QueryContext(ctx, `SELECT at, what, detail FROM event WHERE parcel = ? ORDER BY id`, id)
+		pos := 0
+		for pos < n && string(keys[pos*len(w.Key):(pos+1)*len(w.Key)]) != string(w.Key[:]) {
+			pos++
+		}
+		own, err := l.eventsOf(ctx, id, pos, until)
 		if err != nil {
-			return nil, explain("read the history", err)
+			return nil, err
 		}
-		var own []Event
-		if began != 0 {
-			own = append(own, Event{At: timeOf(began), What: "sending", Detail: "run " + run})
+		if id == w.Parcel && began != 0 && w.State != timesheet.StateNew && w.State != timesheet.StateHeld && w.State != timesheet.StateSkipped {
+			own = append(own, Event{At: timeOf(began), What: "sending", Detail: "the last time"})
 		}
-		for rows.Next() {
-			var e Event
-			var at int64
-			if err := rows.Scan(&at, &e.What, &e.Detail); err != nil {
-				return nil, explain("read the history", errors.Join(err, rows.Close()))
-			}
-			e.At = timeOf(at)
-			own = append(own, e)
-		}
-		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
-			return nil, explain("read the history", err)
-		}
-		events = append(own, events...)
+		events = append(events, own...)
 		if !parent.Valid || parent.Int64 == 0 {
-			var started int64
-			_ = l.reader.QueryRowContext(ctx, `SELECT started FROM run WHERE id = ?`, run).Scan(&started)
-			events = append([]Event{{At: timeOf(started), What: "planned", Detail: "run " + run}}, events...)
+			events = append(events, Event{At: timeOf(born), What: "planned", Detail: "run " + run})
 		}
-		id = parent.Int64
+		id, until = parent.Int64, born
 	}
 	if w.State == timesheet.StateSent {
 		id, answer, err := receipt(ctx, l.reader, w.Parcel, w.Pos)
 		if err != nil {
-			return nil, explain("read the history", err)
+			return nil, err
 		}
 		if id != "" {
 			answer = "id " + id
@@ -304,7 +303,32 @@ func (l *Ledger) History(ctx context.Context, w *timesheet.Waiting) ([]Event, er
 		_ = l.reader.QueryRowContext(ctx, `SELECT at FROM receipt WHERE parcel = ? AND pos <= ? AND pos + n > ?`, w.Parcel, w.Pos, w.Pos).Scan(&at)
 		events = append(events, Event{At: timeOf(at), What: "sent", Detail: answer})
 	}
+	slices.SortStableFunc(events, func(a, b Event) int { return a.At.Compare(b.At) })
 	return events, nil
+}
+
+// eventsOf lists what happened to position pos of a parcel, up to a moment.
+func (l *Ledger) eventsOf(ctx context.Context, id int64, pos int, until int64) ([]Event, error) {
+	rows, err := l.reader.QueryContext(ctx, `SELECT at, what, detail FROM event WHERE parcel = ? AND at <= ? ORDER BY id`, id, until)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var events []Event
+	for rows.Next() {
+		var e Event
+		var at int64
+		if err := rows.Scan(&at, &e.What, &e.Detail); err != nil {
+			return nil, err
+		}
+		var part struct{ From, To *int }
+		if json.Unmarshal([]byte(e.Detail), &part) == nil && part.From != nil && part.To != nil && (pos < *part.From || pos >= *part.To) {
+			continue // of other entries of the parcel
+		}
+		e.At = timeOf(at)
+		events = append(events, e)
+	}
+	return events, rows.Err()
 }
 
 // StartRun and EndRun keep one line a run for status.

@@ -47,6 +47,7 @@ CREATE TABLE parcel (
 	live         INTEGER NOT NULL, -- entries that have not moved to another parcel
 	live_seconds INTEGER NOT NULL,
 	gone         BLOB,             -- positions that have, two bytes each
+	born         INTEGER NOT NULL, -- planned, or split off its parent
 	changed      INTEGER NOT NULL, -- when the state was reached
 	began        INTEGER NOT NULL DEFAULT 0,
 	attempts     INTEGER NOT NULL DEFAULT 0,

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -347,10 +348,14 @@ func (w *writer) settleEach(ctx context.Context, tx *sql.Tx, s *timesheet.Settle
 // part moves positions into a parcel of their own; where they are all there
 // is, the parcel itself changes its state.
 func (w *writer) part(ctx context.Context, tx *sql.Tx, s *timesheet.Settlement, positions []int, fate timesheet.Fate, now int64) (id int64, whole bool, err error) {
-	var live, settled int
-	if err := tx.QueryRowContext(ctx, `SELECT live, settled FROM parcel WHERE id = ?`, s.Batch.Parcel).Scan(&live, &settled); err != nil {
+	var live, settled, n int
+	var gone []byte
+	if err := tx.QueryRowContext(ctx, `SELECT live, settled, n, gone FROM parcel WHERE id = ?`, s.Batch.Parcel).Scan(&live, &settled, &n, &gone); err != nil {
 		return 0, false, err
 	}
+	// What has moved elsewhere was not in the request, though it lies in its range.
+	left := getPositions(gone, n)
+	positions = slices.DeleteFunc(positions, func(pos int) bool { return left[pos] })
 	if live == len(positions) && settled == 0 && fate.State != timesheet.StateNew {
 		_, err := tx.ExecContext(ctx, `UPDATE parcel SET state = ?, reason = ?, detail = ?, begun = 0, changed = ?,
 			body = CASE WHEN ? = 'in_doubt' THEN body END WHERE id = ?`, fate.State, fate.Reason, fate.Detail, now, fate.State, s.Batch.Parcel)

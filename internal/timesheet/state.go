@@ -110,7 +110,9 @@ type Known struct {
 	Person        string
 	Project       string
 	Seconds       Seconds
-	Seen          bool // by the read under way
+	Seen          bool   // by the read under way
+	Missing       bool   // flagged: sent, and gone from an earlier complete read
+	Source        string // whose it is
 }
 
 // Waiting is an entry, or a rejected row, together with all that the ledger
