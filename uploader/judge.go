@@ -162,6 +162,7 @@ func (p *plan) judgePerson(v *judgement, name string, day timesheet.Day, d *pers
 			still = overfull || anyGone
 		case timesheet.ReasonDuplicateID:
 			still = overfull || p.bad[k.Key]
+		default: // held for the day's length alone
 		}
 		if !still && !p.feed.Part {
 			v.released = append(v.released, k.Key)
