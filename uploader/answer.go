@@ -132,6 +132,7 @@ func (c *client) checkItems(v *verdict, req *request, body []byte) {
 	for i := range fates {
 		fates[i] = timesheet.Fate{State: timesheet.StateInDoubt, Detail: "the answer does not mention it"}
 	}
+	named := make([]bool, len(fates))
 	var byID map[string]int
 	for n := range answer.Results {
 		item := &answer.Results[n]
@@ -151,7 +152,11 @@ func (c *client) checkItems(v *verdict, req *request, body []byte) {
 			v.class, v.detail = Unknown, "the answer has results for entries that were not sent"
 			return
 		}
-		fates[at] = c.itemFate(item)
+		if named[at] {
+			v.class, v.detail = Unknown, "the answer has two results for one entry"
+			return
+		}
+		named[at], fates[at] = true, c.itemFate(item)
 	}
 	v.class, v.fates = PerItem, fates
 	for i := range fates {

@@ -141,6 +141,9 @@ func runRejectsExport(ctx context.Context, a *app, source, file string) error {
 		_, err := a.stdout.Write(b.Bytes())
 		return err
 	}
+	if _, err := os.Lstat(file); err == nil {
+		return usage("name another file, or remove it: it may hold rows that are mended already", "%s exists", file)
+	}
 	if err := maybe.WriteFile(file, b.Bytes(), 0o600); err != nil {
 		return err
 	}

@@ -61,6 +61,7 @@ type totals struct {
 	Refused tally
 	InDoubt tally `json:"in_doubt"`
 	Stop    string
+	Problem string // why the run could not do all of its work
 }
 
 type tally struct {
@@ -201,15 +202,18 @@ func (s *standingOf) sourceText(a *app, id string) error {
 		head += " (id " + id + ")"
 	}
 	next, zone := s.next(id)
-	lastRun := "never, as far as the last runs tell"
+	lastRun, problem := "never, as far as the last runs tell", ""
 	if r := s.last(id); r != nil {
-		lastRun = moment(r.Started, zone) + ", " + ending(r)
+		lastRun, problem = moment(r.Started, zone)+", "+ending(r), totalsOf(r).Problem
 	}
 	nextRun := "no schedule"
 	if !next.IsZero() {
 		nextRun = fmt.Sprintf("%s (%s, %s)", moment(next, zone), src.Schedule, src.Timezone)
 	}
 	fmt.Fprintf(a.stdout, "%s\n  last run  %s\n  next run  %s\n", clean(head), lastRun, nextRun)
+	if problem != "" {
+		fmt.Fprintf(a.stdout, "  problem   %s\n", clean(problem))
+	}
 	t := newTable(a.stdout)
 	none := true
 	for _, c := range s.counts {
@@ -316,7 +320,7 @@ func (s *standingOf) json(a *app) error {
 		sum := totalsOf(r)
 		if err := a.emit("run", map[string]any{
 			"run_id": r.ID, "started": stamp(r.Started), "ended": stamp(r.Ended), "exit": runExit(r), "sources": sum.Sources, "sent": sum.Sent, "refused": sum.Refused,
-			"in_doubt": sum.InDoubt, "stop": sum.Stop,
+			"in_doubt": sum.InDoubt, "stop": sum.Stop, "problem": sum.Problem,
 		}); err != nil {
 			return err
 		}

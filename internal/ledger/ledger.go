@@ -263,7 +263,7 @@ func (l *Ledger) check(ctx context.Context) error {
 		return explain("open the ledger", err)
 	}
 	if has == 0 {
-		return &Error{Kind: Broken, Message: l.path + " is not a ledger", HintText: "restore it from a backup, or rebuild it with `tsupload ledger adopt`"}
+		return &Error{Kind: Broken, Message: l.path + " is not a ledger", HintText: "restore it from a backup; or move it away and rebuild it with `tsupload ledger adopt`"}
 	}
 	meta := func(name string) string {
 		var v string
@@ -284,7 +284,7 @@ func (l *Ledger) check(ctx context.Context) error {
 			return explain("check the ledger", err)
 		}
 		if verdict != "ok" {
-			return &Error{Kind: Broken, Message: "the ledger is damaged: " + verdict, HintText: "restore it from a backup and run `tsupload ledger adopt`; nothing has been sent"}
+			return &Error{Kind: Broken, Message: "the ledger is damaged: " + verdict, HintText: "nothing has been sent; restore it from a backup, or move it away and rebuild it with `tsupload ledger adopt`"}
 		}
 	}
 	if pragma == "integrity_check" || last == 0 {
