@@ -102,7 +102,10 @@ func TestRefusedFiles(t *testing.T) {
 		"empty.csv":              {0, "empty", "header"},
 		"missing-column.csv":     {1, "(date)", `nearest header is "datum"`},
 		"repeated-header.csv":    {1, `"hours" stands in the header twice`, "rename"},
-		"thirty-percent.csv":     {0, "18 of 60 rows are bad", "inspect"},
+		"thirty-percent.csv":     {0, "18 of 60 rows are bad", "compare its header with the columns"},
+		"two-tables.csv":         {5, "more than one table", "one table per file"},
+		"appended.csv":           {3, "more than one table", "one table per file"},
+		"cut-last-line.csv":      {3, "cut off in its last line", "export it again"},
 		"json.csv":               {0, "JSON", "http"},
 		"none.csv":               {0, "no such file", "path"},
 	} {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"strconv"
 	"strings"
 )
@@ -69,6 +70,10 @@ func (s *Source) place(file string, err error) error {
 	}
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return err // no fault of the source's
+	}
+	// The system's errors name the true path.
+	if p, ok := errors.AsType[*fs.PathError](err); ok && s.as(p.Path) != p.Path {
+		err = p.Err
 	}
 	return &Error{Source: s.cfg.Name, File: file, Message: "reading", Err: err}
 }

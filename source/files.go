@@ -49,8 +49,8 @@ func stampOf(f *os.File) (stamp, fs.FileMode, error) {
 }
 
 // openRegular opens path for reading, if it is a regular file and no link to
-// one. What it is, is asked of the open descriptor.
-func openRegular(path string) (*unit, error) {
+// one. What it is, is asked of the open descriptor. name is shown for it.
+func openRegular(path, name string) (*unit, error) {
 	link := false
 	if fi, err := os.Lstat(path); err == nil {
 		link = fi.Mode()&fs.ModeSymlink != 0
@@ -60,10 +60,10 @@ func openRegular(path string) (*unit, error) {
 		if f != nil {
 			_ = f.Close()
 		}
-		return nil, &Error{File: path, Message: "this is a symbolic link", HintText: "name the file that it points to"}
+		return nil, &Error{File: name, Message: "this is a symbolic link", HintText: "name the file that it points to"}
 	}
 	if err != nil {
-		e := &Error{File: path, Message: "cannot be opened", Err: errors.Unwrap(err)}
+		e := &Error{File: name, Message: "cannot be opened", Err: errors.Unwrap(err)}
 		if errors.Is(err, fs.ErrNotExist) {
 			e.Message, e.Err, e.HintText = "no such file", nil, "check the path, and the directory it is relative to"
 		}
@@ -72,10 +72,10 @@ func openRegular(path string) (*unit, error) {
 		}
 		return nil, e
 	}
-	u := &unit{name: path, f: f}
+	u := &unit{name: name, f: f}
 	var mode fs.FileMode
 	if u.stamp, mode, err = stampOf(f); err == nil && !mode.IsRegular() {
-		err = &Error{File: path, Message: "this is no regular file but a " + kind(mode), HintText: "name a file; - reads standard input"}
+		err = &Error{File: name, Message: "this is no regular file but a " + kind(mode), HintText: "name a file; - reads standard input"}
 	}
 	if err == nil {
 		u.ended, err = endsWithNewline(f, u.stamp.size)
@@ -120,13 +120,22 @@ func (r *Reading) openFiles(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		u, err := openRegular(path)
+		name := r.s.as(path)
+		u, err := openRegular(path, name)
 		if err != nil {
-			return r.s.place(path, err)
+			return r.s.place(name, err)
 		}
 		r.add(u)
 	}
 	return nil
+}
+
+// as is the name under which path is shown.
+func (s *Source) as(path string) string {
+	if name, ok := s.cfg.As[path]; ok {
+		return name
+	}
+	return path
 }
 
 // add takes u into the Reading; a file without its last newline may be cut.
@@ -170,9 +179,10 @@ func (r *Reading) openGlob(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		u, err := openRegular(path)
+		name := r.s.as(path)
+		u, err := openRegular(path, name)
 		if err != nil {
-			return r.s.place(path, err)
+			return r.s.place(name, err)
 		}
 		settle := cfg.SettleFile
 		if !u.ended {
@@ -185,9 +195,9 @@ func (r *Reading) openGlob(ctx context.Context) error {
 				why = ", as it does not end with a newline"
 			}
 			r.note("%s is left for the next run: it changed %s ago and counts once it has been quiet for %s%s",
-				path, max(quiet, 0).Round(time.Second), settle, why)
+				name, max(quiet, 0).Round(time.Second), settle, why)
 			if err := u.f.Close(); err != nil {
-				return r.s.place(path, err)
+				return r.s.place(name, err)
 			}
 			continue
 		}

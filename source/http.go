@@ -183,6 +183,10 @@ func (f *fetch) page(ctx context.Context, u *url.URL) (*url.URL, error) {
 	if media == "text/html" || bytes.HasPrefix(text, []byte("<")) {
 		return nil, &Error{Message: "the answer is HTML or XML; this looks like a login page or an error page", HintText: "check http.url and the credentials of the source"}
 	}
+	// The first page alone would be taken for the whole export.
+	if f.h.Next == "" && linkNext(resp.Header) != "" {
+		return nil, &Error{Message: "the answer is one page of several: its Link header names a next one", HintText: "set http.next: link"}
+	}
 	format := f.h.Format
 	if format == "" {
 		if format = "csv"; strings.HasSuffix(media, "json") || bytes.HasPrefix(text, []byte("{")) || bytes.HasPrefix(text, []byte("[")) {

@@ -194,6 +194,36 @@ func TestHTTPRefused(t *testing.T) {
 	}
 }
 
+func httpServing(t *testing.T, media, body string, links ...string) Config {
+	t.Helper()
+	srv, _ := export(t, func(_ int, w http.ResponseWriter, _ *http.Request) {
+		for _, link := range links {
+			w.Header().Add("Link", link)
+		}
+		send(w, media, body)
+	})
+	return httpConfig(srv.URL + "/export")
+}
+
+// The first of several pages is not taken for the whole export.
+func TestHTTPNextUnset(t *testing.T) {
+	t.Parallel()
+	const next, other = `</export?page=2>; rel="next"`, `</>; rel="first", </export?page=9>; rel="last"`
+	for media, body := range map[string]string{"text/csv": page1, "application/json": `[{"user":"u","date":"2026-11-16","project":"P","hours":8}]`} {
+		var e *Error
+		if _, err := read(t, httpServing(t, media, body, other, next)); !errors.As(err, &e) || e.Hint() != "set http.next: link" || e.File == "" {
+			t.Errorf("%s: got %v", media, err)
+		}
+		if res := must(t, httpServing(t, media, body, other)); len(res.entries) != 1 {
+			t.Errorf("%s: got %+v", media, res)
+		}
+	}
+	// Whoever says where the next page is to be found has thought of it.
+	cfg := httpServing(t, "application/json", `{"data":[],"next":null}`, next)
+	cfg.HTTP.Records, cfg.HTTP.Next = "data", "next"
+	must(t, cfg)
+}
+
 // trip is a transport without a network, so that waits cost no time.
 type trip func(*http.Request) (*http.Response, error)
 

@@ -42,7 +42,7 @@ func (r *Reading) Stamp() string {
 		if u.spool {
 			return ""
 		}
-		fmt.Fprintf(h, "%q %d %d %d\n", u.name, u.stamp.size, u.stamp.mtime.UnixNano(), u.stamp.inode)
+		fmt.Fprintf(h, "%q %d %d %d\n", u.f.Name(), u.stamp.size, u.stamp.mtime.UnixNano(), u.stamp.inode)
 	}
 	return hex.EncodeToString(h.Sum(nil)[:16])
 }
@@ -85,7 +85,7 @@ func (r *Reading) fingerprint() (sum [32]byte, err error) {
 }
 
 // wayVersion is raised when the same bytes come to be read differently.
-const wayVersion = 1
+const wayVersion = 2
 
 // way encodes everything but the bytes that decides what rows become.
 func (s *Source) way() ([]byte, error) {

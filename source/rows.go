@@ -100,6 +100,6 @@ func (t *tally) verdict(rows int) error {
 	}
 	return &Error{
 		Message:  fmt.Sprintf("%d of %d rows are bad, so the whole file is refused (%s)", t.count, rows, strings.Join(t.first, "; ")),
-		HintText: "the file is probably read in the wrong way: check columns, date_format and decimal with tsupload inspect",
+		HintText: "the file is probably read in the wrong way: compare its header with the columns of the source, and check date_format and decimal",
 	}
 }

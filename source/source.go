@@ -70,6 +70,11 @@ type Config struct {
 	Glob string
 	// Files are named by a person and read at once.
 	Files []string
+	// As gives paths, of Files or of what Glob matches, another name to be shown
+	// under: in Origin.File, in the files, decisions and notes of a Survey, in
+	// errors and in logs. So a temporary file can stand for the one that it was
+	// made of. The Stamp stays that of the file that is read.
+	As map[string]string
 	// Stdin is read to its end into a spool file.
 	Stdin io.Reader
 	// HTTP fetches an export.

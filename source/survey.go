@@ -3,6 +3,7 @@ package source
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"strconv"
 	"strings"
@@ -132,6 +133,7 @@ func (r *Reading) scan(ctx context.Context, u *unit, cs charset, t *table) (*wat
 	}
 	fr := newFramer(cs.decode(w), t.delim, &cfg.Limits, nil)
 	ev := &evidence{}
+	second := r.s.layout.headings(t)
 	// Columns of which evidence is wanted, in the order of the file.
 	dates := fieldDate
 	if !t.has(fieldDate) {
@@ -164,6 +166,11 @@ func (r *Reading) scan(ctx context.Context, u *unit, cs charset, t *table) (*wat
 			continue
 		}
 		rows++
+		if !u.json {
+			if err := whole(&rec, t, second); err != nil {
+				return nil, nil, 0, err
+			}
+		}
 		if n == 0 || rec.bad != "" {
 			continue
 		}
@@ -184,6 +191,27 @@ func (r *Reading) scan(ctx context.Context, u *unit, cs charset, t *table) (*wat
 			k++
 		}
 	}
+}
+
+// whole refuses the file for a row that shows that it is not one whole table.
+func whole(rec *frame, t *table, second *headings) error {
+	if second.match(rec, t.delim) {
+		return &Error{
+			Line: rec.line, Message: fmt.Sprintf("a second header stands here (the first is on line %d): this is more than one table", t.line),
+			HintText: "export one table per file",
+		}
+	}
+	// Only the last row can lack its line end.
+	if rec.data[len(rec.data)-1] == '\n' {
+		return nil
+	}
+	if n := len(rec.fields(t.delim)); n < len(t.header) {
+		return &Error{
+			Line: rec.line, Message: fmt.Sprintf("the file is cut off in its last line, which has %s; the header has %d", plural(n, "value", "values"), len(t.header)),
+			HintText: "export it again",
+		}
+	}
+	return nil
 }
 
 // notes says what a person should know about how the file is read.

@@ -1,0 +1,210 @@
+package ledger
+
+import (
+	"encoding/json"
+
+	"github.com/exampleco/tsupload/internal/timesheet"
+)
+
+// slot is where entries that end alike gather: a lane, or a state with its reason.
+type slot struct {
+	lane, lanes int
+	state       timesheet.State
+	reason      timesheet.Reason
+	detail      string
+	op          timesheet.Op
+	target      string
+	parent      int64
+}
+
+type builder struct {
+	packer
+	id int64
+}
+
+// Add puts a new entry into the plan: new, held or, where the ledger assumes
+// it sent, sent. Its lane is lane of lanes.
+func (p *Planning) Add(e *timesheet.Entry, fate timesheet.Fate, lane, lanes int) error {
+	b, err := p.builder(slot{lane: lane, lanes: lanes, state: fate.State, reason: fate.Reason, detail: fate.Detail, op: timesheet.OpCreate})
+	if err != nil {
+		return err
+	}
+	key := e.Key.Packed(e.Day)
+	p.fresh = append(p.fresh, p.freshOf(e, key, fate, b))
+	b.add(key, e)
+	return nil
+}
+
+// freshOf is the record of an entry that is about to be added to b.
+func (p *Planning) freshOf(e *timesheet.Entry, key timesheet.Packed, fate timesheet.Fate, b *builder) fresh {
+	f := fresh{
+		key: key, digest: e.Digest.Short(), person: p.person(e.Person), seconds: uint32(min(max(e.Duration, 0), 1<<31)),
+		parcel: uint32(b.id), pos: uint16(b.n), trusted: e.ID != "",
+	}
+	if fate.State != timesheet.StateNew {
+		f.state = 1
+	}
+	if !e.Start.IsZero() {
+		h, m, s := e.Start.Clock()
+		f.start = uint32(h*3600+m*60+s) + 1
+	}
+	return f
+}
+
+// Replace plans a known, unsent entry anew, with its present content. To the
+// judge it is as good as added.
+func (p *Planning) Replace(e *timesheet.Entry, known *timesheet.Known, fate timesheet.Fate, lane, lanes int) error {
+	b, err := p.builder(slot{lane: lane, lanes: lanes, state: fate.State, reason: fate.Reason, detail: fate.Detail, op: timesheet.OpCreate})
+	if err != nil {
+		return err
+	}
+	if err := p.leave(known.Key); err != nil {
+		return explain("plan", err)
+	}
+	_, err = p.exec(`UPDATE entry SET digest = ?, parcel = ?, pos = ? WHERE key = ?`, int64(e.Digest.Short()), b.id, b.n, known.Key[:])
+	f := p.freshOf(e, known.Key, fate, b)
+	f.renewed = true
+	p.fresh = append(p.fresh, f)
+	p.renewed[known.Key] = e.Digest.Short()
+	b.add(known.Key, e)
+	return explain("plan", err)
+}
+
+// Amend plans the change of a sent entry: held for a person, or new, to
+// replace what the API holds. A change that waited already is superseded.
+// It tells false where the API gave no id to replace by.
+func (p *Planning) Amend(e *timesheet.Entry, known *timesheet.Known, fate timesheet.Fate, lane, lanes int) (bool, error) {
+	ok, err := p.amend(e, known, fate, lane, lanes)
+	return ok, explain("plan", err)
+}
+
+func (p *Planning) amend(e *timesheet.Entry, known *timesheet.Known, fate timesheet.Fate, lane, lanes int) (bool, error) {
+	s := slot{lane: lane, lanes: lanes, state: fate.State, reason: fate.Reason, detail: fate.Detail, op: timesheet.OpUpdate}
+	var parcel int64
+	var pos int
+	if err := p.tx.QueryRowContext(p.ctx, `SELECT parcel, pos FROM entry WHERE key = ?`, known.Key[:]).Scan(&parcel, &pos); err != nil {
+		return false, err
+	}
+	remote, err := remoteID(p.ctx, p.tx, parcel, pos)
+	if err == nil && remote == "" {
+		// A replacement whose answer named no id left the one it replaced.
+		err = p.tx.QueryRowContext(p.ctx, `SELECT target FROM parcel WHERE id = ?`, parcel).Scan(&remote)
+	}
+	if err != nil {
+		return false, err
+	}
+	if s.target = remote; remote == "" && fate.State == timesheet.StateNew {
+		return false, nil
+	}
+	if err := p.dropAmendment(known.Key); err != nil {
+		return false, err
+	}
+	s.parent = parcel
+	b, err := p.builder(s)
+	if err != nil {
+		return false, err
+	}
+	b.add(known.Key, e)
+	if _, err := p.exec(`INSERT INTO amendment VALUES (?, ?, ?)`, known.Key[:], int64(e.Digest.Short()), b.id); err != nil {
+		return false, err
+	}
+	delete(p.open, s) // an update goes alone
+	return true, p.flush(s, b)
+}
+
+// Restore drops a change that waited, because the row reads as it was sent again.
+func (p *Planning) Restore(known *timesheet.Known) error {
+	return explain("plan", p.dropAmendment(known.Key))
+}
+
+func (p *Planning) dropAmendment(key timesheet.Packed) error {
+	_, err := p.exec(`UPDATE parcel SET state = 'skipped', reason = ?, changed = ?, live = 0, live_seconds = 0, gone = x'0000'
+		WHERE id = (SELECT parcel FROM amendment WHERE key = ?)`, timesheet.ReasonWithdrawn, p.now, key[:])
+	if err == nil {
+		_, err = p.exec(`DELETE FROM amendment WHERE key = ?`, key[:])
+	}
+	return err
+}
+
+// Reject records a row that is no entry. It tells the state it has: rejected,
+// or skipped where a person has closed it.
+func (p *Planning) Reject(r *timesheet.Rejection) (timesheet.State, error) {
+	key := r.Key.Packed(r.Day)
+	if r.HasDay {
+		p.days[r.Day] = struct{}{}
+	}
+	header, _ := json.Marshal(r.Header)
+	record, _ := json.Marshal(r.Record)
+	var state timesheet.State
+	stmt, err := p.prepare(`INSERT INTO rejection VALUES (?,?,'rejected',?,?,?,?,?,?,?,?,?,?,?,?)
+		ON CONFLICT (key) DO UPDATE SET reason = excluded.reason, col = excluded.col, message = excluded.message, hint = excluded.hint,
+			file = excluded.file, line = excluded.line, header = excluded.header, record = excluded.record, run = excluded.run
+		RETURNING state`)
+	if err == nil {
+		err = stmt.QueryRowContext(p.ctx, key[:], p.id, r.Reason, r.Column, r.Message, r.Hint, r.Origin.File, r.Origin.Line,
+			string(header), string(record), r.Person, int64(r.Duration), p.run, p.now).Scan(&state)
+	}
+	return state, explain("plan", err)
+}
+
+// CloseRejections drops the open rejections of a file that a complete read of
+// that file no longer has: the row was mended, and what became of it is an
+// entry of its own. It tells how many there were.
+func (p *Planning) CloseRejections(file string) (int, error) {
+	res, err := p.exec(`UPDATE rejection SET state = 'skipped', changed = ? WHERE source = ? AND file = ? AND state = 'rejected' AND run <> ?`,
+		p.now, p.id, file, p.run)
+	if err != nil {
+		return 0, explain("plan", err)
+	}
+	n, err := res.RowsAffected()
+	return int(n), err
+}
+
+func (p *Planning) builder(s slot) (*builder, error) {
+	if b := p.open[s]; b != nil {
+		if b.n < p.cap {
+			return b, nil
+		}
+		if err := p.flush(s, b); err != nil {
+			return nil, explain("plan", err)
+		}
+		b.keys, b.facts, b.rest, b.n, b.seconds, b.file = b.keys[:0], b.facts[:0], b.rest[:0], 0, 0, ""
+		b.id, p.nextParcel = p.nextParcel, p.nextParcel+1
+		return b, nil
+	}
+	b := &builder{id: p.nextParcel}
+	p.nextParcel++
+	p.open[s] = b
+	return b, nil
+}
+
+func (p *Planning) flush(s slot, b *builder) error {
+	if b.n == 0 {
+		return nil
+	}
+	state, settled := s.state, 0
+	if state == timesheet.StateSent {
+		state, settled = timesheet.StateNew, b.n
+	}
+	if state != timesheet.StateNew || settled < b.n {
+		p.states[b.id] = parcelState{state: state, reason: s.reason, settled: settled}
+	}
+	if _, err := p.exec(`INSERT INTO parcel(id, source, parent, run, lane, lanes, op, target, state, reason, detail, n, settled, begun, live, live_seconds, changed, born)
+		VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)`, b.id, p.id, s.parent, p.run, s.lane, s.lanes, s.op, s.target, state, s.reason, s.detail,
+		b.n, settled, settled, b.n, int64(b.seconds), p.now, p.now); err != nil {
+		return err
+	}
+	if _, err := p.exec(`INSERT INTO detail VALUES (?, ?, ?)`, b.id, b.keys, b.facts); err != nil {
+		return err
+	}
+	if settled == b.n {
+		return nil
+	}
+	_, err := p.exec(`INSERT INTO content VALUES (?, ?)`, b.id, b.rest)
+	return err
+}
+
+// leave takes an entry out of the parcel it is in.
+func (p *Planning) leave(key timesheet.Packed) error {
+	return leave(p.ctx, p.tx, key)
+}

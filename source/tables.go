@@ -1,0 +1,72 @@
+package source
+
+import "strings"
+
+// headings are the words that stand in headers: what a row of nothing else is.
+// Two tables in one file, or one export appended to another, show in such a
+// row, and nothing tells what the rows behind it mean.
+type headings struct {
+	words map[string]bool
+	most  int // bytes of a cell that may be one
+	used  []bool
+	least int // cells that make a row a header
+}
+
+func (l *layout) headings(t *table) *headings {
+	h := &headings{words: map[string]bool{}, used: make([]bool, len(t.header)), least: 3}
+	for f := range fieldRefused {
+		for _, words := range [][]string{{f.name()}, f.aliases(), l.wanted[f]} {
+			for _, w := range words {
+				h.words[w] = true
+			}
+		}
+	}
+	for _, w := range t.header {
+		h.words[bare(w)] = true
+	}
+	delete(h.words, "")
+	for w := range h.words {
+		h.most = max(h.most, len(w))
+	}
+	// Quotation marks, and the byte-order mark of a file that was appended.
+	h.most += len(`""`) + len("\ufeff")
+	used := 0
+	for _, i := range t.at {
+		if i >= 0 {
+			h.used[i] = true
+			used++
+		}
+	}
+	// A table can be as narrow as a date and hours; the date must be a word then.
+	h.least = min(h.least, used)
+	return h
+}
+
+// match tells whether all used cells of a row are words of headers. A bad row
+// can be one too: a byte-order mark in front of a quotation mark makes it bad.
+func (h *headings) match(rec *frame, delim byte) bool {
+	cells := 0
+	for i, pos := 0, 0; pos >= 0 && i < len(h.used); i++ {
+		var raw []byte
+		raw, pos = rec.field(delim, pos)
+		if !h.used[i] {
+			continue
+		}
+		if len(raw) > h.most {
+			return false
+		}
+		if h.words[string(raw)] {
+			cells++
+			continue
+		}
+		if word := bare(string(raw)); h.words[word] {
+			cells++
+		} else if word != "" {
+			return false
+		}
+	}
+	return cells >= h.least
+}
+
+// bare is a cell as it is compared with the words of headers.
+func bare(cell string) string { return fold(strings.Trim(fold(cell), `"`)) }
