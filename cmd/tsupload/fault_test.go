@@ -216,7 +216,7 @@ func TestRateLimitAtTheEnd(t *testing.T) {
 	bin := builtProgram(t)
 	t.Parallel()
 	w := newRig(t, bin, levelNamed(t, "L0"))
-	w.timeout, w.deadline, w.rateLine = 400*time.Millisecond, 3*time.Second, "  rate_limit: 0.4\n"
+	w.timeout, w.deadline, w.rateLine = 400*time.Millisecond, 8*time.Second, "  rate_limit: 0.4\n"
 	w.grow(12)
 	code, out := w.once("")
 	if v := w.check("after the deadline", true); code != exitUnreachable || v.states[timesheet.StateSent] == 0 || v.states[timesheet.StateInDoubt] > 0 {
