@@ -23,7 +23,7 @@ func main() {
 	// A large plan keeps one block of records that never becomes garbage; the
 	// default would let as much garbage again pile up beside it.
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(50)
+		debug.SetGCPercent(40)
 	}
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)

@@ -74,7 +74,13 @@ func byKey(a, b fresh) int {
 // indexTrusted makes entries with an id of the tracker's known by that id, so
 // that they are still known when their day has changed.
 func (p *Planning) indexTrusted() error {
-	var order []uint32
+	trusted := 0
+	for i := range p.fresh {
+		if p.fresh[i].trusted {
+			trusted++
+		}
+	}
+	order := make([]uint32, 0, trusted)
 	for i := range p.fresh {
 		if p.fresh[i].trusted {
 			order = append(order, uint32(i))
