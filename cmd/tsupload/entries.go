@@ -74,11 +74,7 @@ func runEntries(ctx context.Context, a *app, opts entriesOptions) error {
 	if err := setPeriod(&f, opts.since, opts.until); err != nil {
 		return err
 	}
-	cfg, err := a.load()
-	if err != nil {
-		return err
-	}
-	l, err := a.openLedger(ctx, cfg, true, a.logger(cfg))
+	cfg, l, err := a.readLedger(ctx)
 	if err != nil {
 		return err
 	}

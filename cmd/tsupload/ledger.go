@@ -117,11 +117,7 @@ func knowsAPI(cfg *config.Config) error {
 }
 
 func runLedgerBackup(ctx context.Context, a *app, file string) error {
-	cfg, err := a.load()
-	if err != nil {
-		return err
-	}
-	l, err := a.openLedger(ctx, cfg, true, a.logger(cfg))
+	cfg, l, err := a.readLedger(ctx)
 	if err != nil {
 		return err
 	}

@@ -99,11 +99,7 @@ func openRejections(ctx context.Context, l *ledger.Ledger) ([]rejected, error) {
 }
 
 func runRejectsExport(ctx context.Context, a *app, source, file string) error {
-	cfg, err := a.load()
-	if err != nil {
-		return err
-	}
-	l, err := a.openLedger(ctx, cfg, true, a.logger(cfg))
+	cfg, l, err := a.readLedger(ctx)
 	if err != nil {
 		return err
 	}

@@ -75,12 +75,7 @@ func totalsOf(r *ledger.Run) (t totals) {
 }
 
 func runStatus(ctx context.Context, a *app) error {
-	cfg, err := a.load()
-	if err != nil {
-		return err
-	}
-	log := a.logger(cfg)
-	l, err := a.openLedger(ctx, cfg, true, log)
+	cfg, l, err := a.readLedger(ctx)
 	if err != nil {
 		return err
 	}

@@ -35,11 +35,7 @@ is enough.`,
 }
 
 func runWhy(ctx context.Context, a *app, name string) error {
-	cfg, err := a.load()
-	if err != nil {
-		return err
-	}
-	l, err := a.openLedger(ctx, cfg, true, a.logger(cfg))
+	cfg, l, err := a.readLedger(ctx)
 	if err != nil {
 		return err
 	}

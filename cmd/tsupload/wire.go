@@ -317,3 +317,14 @@ func apiID(cfg *config.Config) string { return cfg.API.ID }
 func (a *app) openLedger(ctx context.Context, cfg *config.Config, readOnly bool, log *slog.Logger) (*ledger.Ledger, error) {
 	return ledger.Open(ctx, ledger.Options{Dir: cfg.State.Dir, API: apiID(cfg), ReadOnly: readOnly, Logger: log})
 }
+
+// readLedger loads the configuration and opens its ledger for reading, as
+// every command does that only looks.
+func (a *app) readLedger(ctx context.Context) (*config.Config, *ledger.Ledger, error) {
+	cfg, err := a.load()
+	if err != nil {
+		return nil, nil, err
+	}
+	l, err := a.openLedger(ctx, cfg, true, a.logger(cfg))
+	return cfg, l, err
+}
