@@ -151,13 +151,13 @@ func (d *Daemon) one(ctx context.Context, s *slot) error {
 	p, panicked := errors.AsType[*panicError](err)
 	switch {
 	case panicked:
-		log.ErrorContext(ctx, "run panicked", "err", p, "stack", string(p.stack), "elapsed", elapsed)
+		log.ErrorContext(ctx, "run panicked", "err", p, "stack", string(p.stack), "elapsed", elapsed.String())
 	case err != nil && cut:
-		log.WarnContext(ctx, "run cancelled", "err", err, "elapsed", elapsed)
+		log.WarnContext(ctx, "run cancelled", "err", err, "elapsed", elapsed.String())
 	case err != nil:
-		log.ErrorContext(ctx, "run failed", "err", err, "next", s.next, "elapsed", elapsed)
+		log.ErrorContext(ctx, "run failed", "err", err, "next", s.next, "elapsed", elapsed.String())
 	default:
-		log.InfoContext(ctx, "run ended", "next", s.next, "elapsed", elapsed)
+		log.InfoContext(ctx, "run ended", "next", s.next, "elapsed", elapsed.String())
 	}
 	if cut {
 		return ErrCut
