@@ -40,7 +40,7 @@ func (u *Uploader) planFeed(ctx context.Context, feed *Feed, s *SourceReport) er
 		return err
 	}
 	defer tx.Rollback()
-	p := &plan{cfg: &u.cfg, feed: feed, tx: tx, report: s, assumed: assumed, lanes: u.cfg.API.lanes(), bad: map[timesheet.Packed]bool{}, refused: map[personOn]bool{}}
+	p := &plan{cfg: &u.cfg, feed: feed, tx: tx, report: s, assumed: assumed, lanes: u.cfg.API.lanes(), bad: map[timesheet.Packed]bool{}, refused: map[personOn]bool{}, renewed: map[timesheet.Packed]uint64{}}
 	if err := reading.Rows(ctx, p.row); err != nil {
 		if fault, ok := errors.AsType[*ledgerError](err); ok {
 			return fault.err
@@ -118,6 +118,9 @@ type plan struct {
 	// refused are the days of people that have refused rows: the read has rows
 	// of them, if no entries.
 	refused map[personOn]bool
+	// renewed are known entries that this plan has planned anew, with the short
+	// Digest of their content.
+	renewed map[timesheet.Packed]uint64
 }
 
 type personOn struct {
@@ -213,7 +216,15 @@ func (p *plan) known(e *timesheet.Entry, k *timesheet.Known) error {
 			fate = timesheet.Fate{State: timesheet.StateHeld, Reason: e.Hold}
 		}
 		p.count(e, fate.State, fate.Reason)
+		p.renewed[k.Key] = e.Digest.Short()
 		return p.tx.Replace(e, k, fate, p.lane(e), p.lanes)
+	}
+	if digest, twice := p.renewed[k.Key]; twice {
+		// Another file of this read has it too. Under one id the two may say
+		// different things; then neither goes out.
+		p.bad[k.Key] = p.bad[k.Key] || digest != e.Digest.Short()
+		p.report.tally(timesheet.StateSkipped, timesheet.ReasonTwoFiles).add(e.Duration)
+		return nil
 	}
 	switch k.State {
 	case timesheet.StateSent:
