@@ -28,6 +28,7 @@ func runDaemon(ctx context.Context, a *app, opts runOptions) error {
 		cfg.Log.Format = "json"
 	}
 	log := a.logger(cfg)
+	observers := a.newObservers(cfg, log)
 	d := daemon.Config{Drain: cfg.Run.Drain, Cut: a.cut, Logger: log}
 	for i := range sources {
 		s := sources[i]
@@ -43,7 +44,7 @@ func runDaemon(ctx context.Context, a *app, opts runOptions) error {
 			return err
 		}
 		d.Sources = append(d.Sources, daemon.Source{Name: s.Name, Schedule: schedule, Run: func(ctx context.Context, stopping <-chan struct{}) error {
-			p := pass{app: a, cfg: cfg, sources: []config.Source{s}, log: log}
+			p := pass{app: a, cfg: cfg, sources: []config.Source{s}, log: log, observers: observers}
 			return p.scheduled(ctx, stopping)
 		}})
 	}
@@ -82,7 +83,7 @@ func runDaemon(ctx context.Context, a *app, opts runOptions) error {
 // scheduled is one pass of the daemon: the report goes to the log.
 func (p *pass) scheduled(ctx context.Context, stopping <-chan struct{}) error {
 	began := time.Now()
-	r, waiting, err := p.run(ctx, stopping)
+	r, waiting, err := p.observed(ctx, stopping)
 	if r == nil {
 		return err
 	}

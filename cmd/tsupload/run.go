@@ -151,7 +151,8 @@ func runOnce(ctx context.Context, a *app, opts runOptions) error {
 	}
 	a.bare = len(cfg.Sources) == 0
 	p := pass{app: a, cfg: cfg, sources: sources, opts: opts, window: w, log: a.logger(cfg)}
-	r, waiting, err := p.run(ctx, a.stopping)
+	p.observers = a.newObservers(cfg, p.log)
+	r, waiting, err := p.observed(ctx, a.stopping)
 	if r != nil {
 		if err := a.report(r, waiting); err != nil {
 			return err
@@ -220,12 +221,13 @@ type pass struct {
 	window  window
 	log     *slog.Logger
 	runID   string
+	// observers are told of the run.
+	observers []observer
 }
 
 // run opens the ledger, the identity and the sources, does one Run, and lists
 // what waits for a person afterwards.
 func (p *pass) run(ctx context.Context, stopping <-chan struct{}) (_ *uploader.Report, waiting []*timesheet.Waiting, err error) {
-	p.runID = newRunID()
 	scratch := ""
 	if p.opts.dryRun || p.opts.sandbox {
 		if scratch, err = os.MkdirTemp("", "tsupload-"); err != nil {

@@ -328,3 +328,6 @@ func (a *app) readLedger(ctx context.Context) (*config.Config, *ledger.Ledger, e
 	l, err := a.openLedger(ctx, cfg, true, a.logger(cfg))
 	return cfg, l, err
 }
+
+// newObservers makes all that want to hear of runs.
+func (a *app) newObservers(_ *config.Config, _ *slog.Logger) []observer { return nil }
