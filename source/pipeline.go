@@ -5,6 +5,8 @@ import (
 	"io"
 	"runtime"
 	"sync"
+
+	"github.com/exampleco/tsupload/internal/rescue"
 )
 
 // Decoding is most of the work of a pass, and rows do not depend on one
@@ -24,6 +26,7 @@ type batch struct {
 	recs   []*record
 	bad    []string
 	err    error // after the last frame: io.EOF or worse
+	fault  error // of decoding; nothing of the batch counts then
 	ready  chan struct{}
 }
 
@@ -89,7 +92,9 @@ func decodeAll(r io.Reader, t *table, lim *Limits, each func(rec *record, why st
 			case <-stop:
 				return
 			case b := <-free:
-				b.fill(framer, t.line)
+				if err := rescue.Do(func() error { b.fill(framer, t.line); return nil }); err != nil {
+					b.frames, b.ends, b.err = nil, nil, err
+				}
 				order <- b
 				work <- b
 				if b.err != nil {
@@ -101,13 +106,16 @@ func decodeAll(r io.Reader, t *table, lim *Limits, each func(rec *record, why st
 	for _, d := range decoders {
 		wg.Go(func() {
 			for b := range work {
-				b.decode(d)
+				b.fault = rescue.Do(func() error { b.decode(d); return nil })
 				b.ready <- struct{}{}
 			}
 		})
 	}
 	for b := range order {
 		<-b.ready
+		if b.fault != nil {
+			return b.fault
+		}
 		for i := range b.frames {
 			if err := each(b.recs[i], b.bad[i], &b.frames[i]); err != nil {
 				return err

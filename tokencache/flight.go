@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"log/slog"
 	"time"
+
+	"github.com/exampleco/tsupload/internal/rescue"
 )
 
 // flight is a fetch under way; its fields are read after done is closed.
@@ -68,7 +70,8 @@ func (c *Cache) launch(soft bool) {
 	f := &flight{done: make(chan struct{}), soft: soft}
 	c.flight = f
 	c.wg.Go(func() {
-		got, err := c.obtain(c.life, soft)
+		var got *held
+		err := rescue.Do(func() (err error) { got, err = c.obtain(c.life, soft); return err })
 		if err != nil {
 			c.failures.Add(1)
 		}

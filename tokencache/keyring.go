@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/zalando/go-keyring"
+
+	"github.com/exampleco/tsupload/internal/rescue"
 )
 
 // KeyringService is the name our items have in the platform's keyring.
@@ -120,8 +122,9 @@ func (k *Keyring) do(ctx context.Context, call func() (string, error)) (string, 
 	}
 	done := make(chan result, 1)
 	go func() {
-		v, err := call()
-		done <- result{v, err}
+		var r result
+		r.err = rescue.Do(func() (err error) { r.value, err = call(); return err })
+		done <- r
 	}()
 	timer := time.NewTimer(k.timeout)
 	defer timer.Stop()

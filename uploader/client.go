@@ -29,6 +29,7 @@ const (
 	maxAttempts = 8               // of one Batch in one run
 	longestNap  = 5 * time.Second // that a Batch waits in flight; longer waits settle it first
 	backoffCap  = time.Minute
+	stillAlive  = 5 * time.Second // between two words of a long wait
 )
 
 // client talks to the API. It repeats a request by itself only where that is
@@ -43,6 +44,8 @@ type client struct {
 	// stopping ends waiting between attempts.
 	stopping <-chan struct{}
 	requests atomic.Int64
+	// alive is told of every answer, and that a wait goes on.
+	alive func()
 }
 
 // request is one Batch, ready to send.
@@ -93,7 +96,7 @@ func newClient(a *API, transport http.RoundTripper, log *slog.Logger) (*client, 
 	if err != nil {
 		return nil, err
 	}
-	c := &client{api: a, enc: enc, log: log, breaker: newBreaker(a.RetryWait), limiter: rate.NewLimiter(rate.Inf, 1)}
+	c := &client{api: a, enc: enc, log: log, breaker: newBreaker(a.RetryWait), limiter: rate.NewLimiter(rate.Inf, 1), alive: func() {}}
 	if a.RateLimit > 0 {
 		c.limiter = rate.NewLimiter(rate.Limit(a.RateLimit), 1)
 	}
@@ -146,6 +149,7 @@ func (c *client) checkRetry(ctx context.Context, resp *http.Response, err error)
 	}
 	a.n++
 	c.requests.Add(1)
+	c.alive()
 	class := c.classify(resp, err, a.wrote.Load(), a.req)
 	if class != Accepted { // the body of that decides
 		c.breaker.saw(class, resp)
@@ -221,13 +225,19 @@ func (c *client) send(ctx context.Context, req *request) verdict {
 func (c *client) sleep(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	case <-c.stopping:
-		return false
+	tick := time.NewTicker(stillAlive)
+	defer tick.Stop()
+	for {
+		select {
+		case <-t.C:
+			return true
+		case <-tick.C:
+			c.alive()
+		case <-ctx.Done():
+			return false
+		case <-c.stopping:
+			return false
+		}
 	}
 }
 

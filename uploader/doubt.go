@@ -214,6 +214,7 @@ func (u *Uploader) find(ctx context.Context, p *timesheet.Parcel) (found map[int
 	}
 	found, proof = map[int]string{}, true
 	for person, s := range people {
+		u.cfg.Alive()
 		if err := u.client.list(ctx, person, s.from, s.to, func(e Stored) {
 			if e.ExternalID == "" {
 				proof = false

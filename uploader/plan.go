@@ -6,6 +6,7 @@ import (
 	"errors"
 
 	"github.com/exampleco/tsupload/internal/crash"
+	"github.com/exampleco/tsupload/internal/rescue"
 	"github.com/exampleco/tsupload/internal/timesheet"
 )
 
@@ -66,7 +67,11 @@ func (u *Uploader) sourceFailed(ctx context.Context, s *SourceReport, err error)
 		return context.Cause(ctx)
 	}
 	s.Err = err
-	u.log.ErrorContext(ctx, "source cannot be read", "source", s.Name, "err", err)
+	attrs := []any{"source", s.Name, "err", err}
+	if p, ok := errors.AsType[*rescue.Error](err); ok {
+		attrs = append(attrs, "stack", string(p.Stack))
+	}
+	u.log.ErrorContext(ctx, "source cannot be read", attrs...)
 	return nil
 }
 
@@ -173,6 +178,7 @@ func (p *plan) reject(r *timesheet.Rejection) error {
 
 // decide plans the entries gathered so far.
 func (p *plan) decide() error {
+	p.cfg.Alive()
 	found, err := p.tx.Lookup(p.group)
 	for i := range p.group {
 		if err != nil {

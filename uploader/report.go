@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/exampleco/tsupload/internal/rescue"
 	"github.com/exampleco/tsupload/internal/timesheet"
 )
 
@@ -399,6 +400,9 @@ func (s *SourceReport) exit() int {
 	case *readingError:
 		return 3
 	default:
+		if _, ok := errors.AsType[*rescue.Error](err); ok {
+			return 1
+		}
 		if errors.As(err, &refused) && refused.Unauthorized() {
 			return 4
 		}

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/exampleco/tsupload/internal/rescue"
 	"github.com/exampleco/tsupload/internal/timesheet"
 )
 
@@ -75,7 +76,7 @@ func (s *sending) round(ctx context.Context, ready map[int]map[int][]int64) {
 			wg.Go(func() {
 				defer func() { <-slots }()
 				l := &laneRun{sending: s}
-				if err := l.run(ctx, ready[lanes][lane]); err != nil {
+				if err := rescue.Do(func() error { return l.run(ctx, ready[lanes][lane]) }); err != nil {
 					s.fail(err)
 				}
 			})

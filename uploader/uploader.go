@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/exampleco/tsupload/internal/rescue"
 	"github.com/exampleco/tsupload/internal/timesheet"
 )
 
@@ -136,6 +137,10 @@ type Config struct {
 	Diagnose func() []string
 	// Progress is called with entries settled and entries to send; may be nil.
 	Progress func(done, total int)
+	// Alive is called with every step that the run makes, from any goroutine: rows
+	// planned, answers, waits that are meant to be. A run that is stuck does not
+	// call it. May be nil.
+	Alive func()
 }
 
 // Uploader does one Run at a time.
@@ -150,6 +155,9 @@ func New(cfg Config) (*Uploader, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
+	if cfg.Alive == nil {
+		cfg.Alive = func() {}
+	}
 	if cfg.Deadline <= 0 {
 		cfg.Deadline = 30 * time.Minute
 	}
@@ -159,7 +167,11 @@ func New(cfg Config) (*Uploader, error) {
 	u := &Uploader{cfg: cfg, log: cfg.Logger.With("run_id", cfg.RunID)}
 	var err error
 	u.client, err = newClient(&u.cfg.API, cfg.Transport, u.log)
-	return u, err
+	if err != nil {
+		return nil, err
+	}
+	u.client.alive = cfg.Alive
+	return u, nil
 }
 
 // Run does one pass: recover, read and plan every source, send, settle,
@@ -200,7 +212,13 @@ func (u *Uploader) run(ctx context.Context, r *Report) error {
 	}
 	// 2. Read every source and write its plan; one that fails stops no other.
 	for i := range u.cfg.Feeds {
-		if err := u.planFeed(ctx, &u.cfg.Feeds[i], r.Sources[i]); err != nil {
+		feed, s := &u.cfg.Feeds[i], r.Sources[i]
+		err := rescue.Do(func() error { return u.planFeed(ctx, feed, s) })
+		if p, ok := errors.AsType[*rescue.Error](err); ok {
+			s.reset()
+			err = u.sourceFailed(ctx, s, p)
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -161,6 +161,21 @@ CREATE TABLE run (
 	summary TEXT NOT NULL DEFAULT ''
 ) WITHOUT ROWID;
 `,
+	`
+-- Which times of a source's schedule were run; see Slot. source is its id, also
+-- of sources of which nothing was ever planned.
+CREATE TABLE slot (
+	source  TEXT    NOT NULL,
+	name    TEXT    NOT NULL,
+	first   TEXT    NOT NULL,
+	due     INTEGER NOT NULL,
+	state   TEXT    NOT NULL CHECK (state IN ('claimed','failed','done')),
+	started INTEGER NOT NULL,
+	ended   INTEGER NOT NULL DEFAULT 0,
+	exit    INTEGER NOT NULL DEFAULT -1,
+	PRIMARY KEY (source, name)
+) WITHOUT ROWID;
+`,
 }
 
 // migrate brings the schema up to date; a ledger from a newer program is refused.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/exampleco/tsupload/internal/crash"
+	"github.com/exampleco/tsupload/internal/rescue"
 	"github.com/exampleco/tsupload/internal/timesheet"
 )
 
@@ -100,7 +101,7 @@ func (w *writer) loop() {
 				break gather
 			}
 		}
-		err := w.commit(steps)
+		err := rescue.Do(func() error { return w.commit(steps) })
 		for _, s := range steps {
 			s.done <- err
 		}

@@ -1,0 +1,133 @@
+package ledger
+
+import (
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+func slotAt(due time.Time, first string) Slot {
+	s := Slot{Name: due.UTC().Format("2006-01-02T15:04"), Due: due}
+	s.First = s.Name
+	if first != "" {
+		s.First = first
+	}
+	return s
+}
+
+func TestSlots(t *testing.T) {
+	t.Parallel()
+	l, dir := testLedger(t)
+	now := time.Now().Truncate(time.Minute)
+	claim := func(l *Ledger, source string, s Slot, want bool) {
+		t.Helper()
+		if got, err := l.ClaimSlot(t.Context(), source, s); err != nil || got != want {
+			t.Errorf("claim %s %s..%s: got %v, %v, want %v", source, s.First, s.Name, got, err, want)
+		}
+	}
+	end := func(l *Ledger, source string, s Slot, state SlotState, exit int) {
+		t.Helper()
+		if err := l.EndSlot(t.Context(), source, s.Name, state, exit); err != nil {
+			t.Error(err)
+		}
+	}
+	if s, err := l.LastSlot(t.Context(), "a", now); err != nil || s != (Slot{}) {
+		t.Errorf("got %v, %v", s, err)
+	}
+	one := slotAt(now.Add(-3*time.Hour), "")
+	claim(l, "a", one, true)
+	claim(l, "a", one, true) // its process died
+	end(l, "a", one, SlotFailed, 5)
+	claim(l, "a", one, true)
+	end(l, "a", one, SlotDone, 0)
+	claim(l, "a", one, false)
+	claim(l, "b", one, true)
+
+	// One run for what was missed: all of it is done with.
+	many := slotAt(now, slotAt(now.Add(-2*time.Hour), "").Name)
+	claim(l, "a", many, true)
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l = openAgain(t, dir)
+	got, err := l.LastSlot(t.Context(), "a", now.Add(time.Hour))
+	if err != nil || got.Name != many.Name || got.First != many.First || !got.Due.Equal(many.Due) || got.State != SlotClaimed || got.Exit != -1 || !got.Ended.IsZero() {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	claim(l, "a", slotAt(now.Add(-time.Hour), ""), true) // not done with yet
+	claim(l, "a", many, true)
+	end(l, "a", many, SlotDone, 3)
+	claim(l, "a", slotAt(now.Add(-time.Hour), ""), false)
+	claim(l, "a", slotAt(now.Add(time.Minute), ""), true)
+	// An @every is another kind of name.
+	instant := Slot{Name: now.Add(-time.Hour).UTC().Format(time.RFC3339), Due: now}
+	instant.First = instant.Name
+	claim(l, "a", instant, true)
+}
+
+func TestSlotsAreForgotten(t *testing.T) {
+	t.Parallel()
+	l, _ := testLedger(t)
+	now := time.Now().Truncate(time.Minute)
+	for _, age := range []time.Duration{-500 * 24 * time.Hour, -450 * 24 * time.Hour, -399 * 24 * time.Hour, 365 * 24 * time.Hour} {
+		for _, source := range []string{"a", "old"} {
+			if source == "old" && age > -450*24*time.Hour {
+				continue
+			}
+			s := slotAt(now.Add(age), "")
+			if _, err := l.db.ExecContext(t.Context(), `INSERT INTO slot VALUES (?, ?, ?, ?, 'done', ?, ?, 0)`, source, s.Name, s.First, s.Due.UnixMilli(), s.Due.UnixMilli(), s.Due.UnixMilli()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	// What was recorded under a clock that was wrong stands for nothing.
+	if s, err := l.LastSlot(t.Context(), "a", now.Add(wrongClock)); err != nil || !s.Due.Equal(now.Add(-399*24*time.Hour)) {
+		t.Errorf("got %v, %v", s, err)
+	}
+	if ok, err := l.ClaimSlot(t.Context(), "b", slotAt(now, "")); err != nil || !ok {
+		t.Errorf("got %v, %v", ok, err)
+	}
+	for source, want := range map[string]int{"a": 1, "old": 1, "b": 1} {
+		var n int
+		if err := l.db.QueryRowContext(t.Context(), `SELECT count(*) FROM slot WHERE source = ?`, source).Scan(&n); err != nil || n != want {
+			t.Errorf("%s: got %d slots, %v, want %d", source, n, err, want)
+		}
+	}
+}
+
+// A ledger of the first version is read as it is, and brought up to date when
+// it is opened for writing; nothing in it is lost.
+func TestMigrateFromFirstVersion(t *testing.T) {
+	t.Parallel()
+	l, dir := testLedger(t)
+	planAll(t, l, "acme", testEntries("acme", 20), 10)
+	for _, undo := range []string{`DROP TABLE slot`, `PRAGMA user_version = 1`} {
+		if _, err := l.db.ExecContext(t.Context(), undo); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r, err := Open(t.Context(), Options{Dir: dir, API: testAPI, ReadOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s, err := r.LastSlot(t.Context(), "acme", time.Now()); err != nil || s != (Slot{}) {
+		t.Errorf("read only: got %v, %v", s, err)
+	}
+	if err := r.Backup(t.Context(), filepath.Join(t.TempDir(), "before.db")); err != nil {
+		t.Error(err)
+	}
+	if err := r.Close(); err != nil {
+		t.Error(err)
+	}
+	l = openAgain(t, dir)
+	if ok, err := l.ClaimSlot(t.Context(), "acme", slotAt(time.Now(), "")); err != nil || !ok {
+		t.Errorf("got %v, %v", ok, err)
+	}
+	counts, err := l.Counts(t.Context())
+	if err != nil || len(counts) != 1 || counts[0].Entries != 20 {
+		t.Errorf("got %v, %v", counts, err)
+	}
+}
