@@ -83,6 +83,10 @@ type Run struct {
 	Deadline time.Duration `yaml:"deadline" min:"1s" max:"168h"`
 	// How long a request under way may go on after the first signal.
 	Drain time.Duration `yaml:"drain" min:"0s" max:"1h"`
+	// Longest time that the daemon starts a run after its slot, so that many installations do not come at once. How long it is depends on source and slot alone.
+	Jitter time.Duration `yaml:"jitter" min:"0s" max:"1h"`
+	// Wait before the daemon repeats a run that failed in a way that may pass (exit status 1, 4, 5 or 7). It doubles up to 30m; the next slot begins anew. 0s repeats none.
+	RetryAfter time.Duration `yaml:"retry_after" min:"0s" max:"30m"`
 	// Share of bad rows, of at least 50, above which an export is refused whole: the mapping is wrong, not the rows.
 	MaxRejectRatio float64 `yaml:"max_reject_ratio" min:"0" max:"1"`
 }
@@ -334,7 +338,7 @@ func Default() *Config {
 			IdempotencyKeyStyle: "quoted",
 			Server:              Server{Settle: 5 * time.Minute, ReadGap: 10 * time.Second, KeyTTL: 20 * time.Hour},
 		},
-		Run:  Run{Deadline: 30 * time.Minute, Drain: 30 * time.Second, MaxRejectRatio: 0.2},
+		Run:  Run{Deadline: 30 * time.Minute, Drain: 30 * time.Second, RetryAfter: time.Minute, MaxRejectRatio: 0.2},
 		Auth: Auth{AuthStyle: "basic", As: "machine", CheckScope: true},
 		Log:  Log{Level: "info", Format: "text"},
 		Rules: Rules{

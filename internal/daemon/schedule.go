@@ -137,16 +137,21 @@ func (s Schedule) Next(t time.Time) time.Time {
 		if wall = s.wall.Next(wall); wall.IsZero() {
 			return time.Time{}
 		}
-		due := time.Date(wall.Year(), wall.Month(), wall.Day(), wall.Hour(), wall.Minute(), wall.Second(), 0, s.zone)
-		// A time that does not exist comes back from time.Date as one on either
-		// side of the gap.
-		if short := wall.Sub(asUTC(due)); short > 0 {
-			due = due.Add(short)
-		}
-		if due.After(t) {
+		if due := s.instant(wall); due.After(t) {
 			return due
 		}
 	}
+}
+
+// instant is when a wall time, written as UTC, comes in the schedule's zone.
+func (s Schedule) instant(wall time.Time) time.Time {
+	t := time.Date(wall.Year(), wall.Month(), wall.Day(), wall.Hour(), wall.Minute(), wall.Second(), 0, s.zone)
+	// A time that does not exist comes back from time.Date as one on either
+	// side of the gap.
+	if short := wall.Sub(asUTC(t)); short > 0 {
+		t = t.Add(short)
+	}
+	return t
 }
 
 func asUTC(t time.Time) time.Time {
