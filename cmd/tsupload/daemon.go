@@ -2,99 +2,144 @@ package main
 
 import (
 	"context"
-	"errors"
+	"log/slog"
+	"sync"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/daemon"
+
 	"github.com/exampleco/tsupload/internal/config"
-	"github.com/exampleco/tsupload/internal/daemon"
-	"github.com/exampleco/tsupload/uploader"
+	scheduler "github.com/exampleco/tsupload/internal/daemon"
 )
 
 // runDaemon reads every source when it is due.
 func runDaemon(ctx context.Context, a *app, opts runOptions) error {
-	cfg, err := a.load()
+	s := &service{app: a, opts: opts}
+	settings, err := s.start()
 	if err != nil {
 		return err
 	}
-	sources, err := chooseSources(cfg, opts)
-	if err != nil {
-		return err
-	}
-	if err := cfg.ForUpload(); err != nil {
-		return err
-	}
-	if a.logFormat == "" && cfg.Origin("log.format") == (config.Origin{}) {
-		a.logFormat = "json" // nobody sits before a daemon
-		cfg.Log.Format = "json"
-	}
-	log := a.logger(cfg)
-	observers := a.newObservers(cfg, log)
-	d := daemon.Config{Drain: cfg.Run.Drain, Cut: a.cut, Logger: log}
-	for i := range sources {
-		s := sources[i]
-		if s.Schedule == "" {
-			continue
-		}
-		location, err := loadLocation(s.Timezone)
-		if err != nil {
-			return err
-		}
-		schedule, err := daemon.ParseSchedule(s.Schedule, location)
-		if err != nil {
-			return err
-		}
-		d.Sources = append(d.Sources, daemon.Source{Name: s.Name, Schedule: schedule, Run: func(ctx context.Context, stopping <-chan struct{}) error {
-			p := pass{app: a, cfg: cfg, sources: []config.Source{s}, log: log, observers: observers}
-			return p.scheduled(ctx, stopping)
-		}})
-	}
-	if len(d.Sources) == 0 {
+	if len(settings.Sources) == 0 {
 		return usage("give a source a schedule, or run one pass with `tsupload run --once`", "no source has a schedule")
 	}
+	log := s.log
 	// A daemon that cannot work is told so now, not at the first slot.
-	l, err := a.openLedger(ctx, cfg, true, log)
+	l, err := a.openLedger(ctx, s.cfg, true, log)
 	if err != nil {
 		return err
 	}
 	if err := l.Close(); err != nil {
 		return err
 	}
-	running, err := daemon.New(d)
+	c := scheduler.Config{Settings: settings, Cut: a.cut, Load: s.reload, Notify: notifier(log), Watchdog: watchdog(log, s.cfg)}
+	if a.hangup != nil {
+		hangup, stop := a.hangup()
+		defer stop()
+		c.Hangup = hangup
+	}
+	running, err := scheduler.New(c)
 	if err != nil {
 		return err
 	}
 	drain, cancel := context.WithCancel(ctx)
-	defer cancel()
-	stop := context.AfterFunc(ctx, cancel)
-	defer stop()
-	go func() {
+	var waiting sync.WaitGroup
+	waiting.Go(func() {
 		select {
 		case <-a.stopping:
 			cancel()
 		case <-drain.Done():
 		}
-	}()
-	log.InfoContext(ctx, "daemon started", "sources", len(d.Sources))
+	})
+	defer waiting.Wait()
+	defer cancel()
+	log.InfoContext(ctx, "daemon started", "sources", len(settings.Sources))
 	err = running.Run(drain)
-	log.InfoContext(context.WithoutCancel(ctx), "daemon ended")
+	s.log.InfoContext(context.WithoutCancel(ctx), "daemon ended")
 	return err
 }
 
-// scheduled is one pass of the daemon: the report goes to the log.
-func (p *pass) scheduled(ctx context.Context, stopping <-chan struct{}) error {
-	began := time.Now()
-	r, waiting, err := p.observed(ctx, stopping)
-	if r == nil {
-		return err
+// notifier speaks to systemd, where that has started the program.
+func notifier(log *slog.Logger) func(state string) {
+	return func(state string) {
+		if _, err := daemon.SdNotify(false, state); err != nil {
+			log.Debug("cannot notify the service manager", "err", err)
+		}
 	}
-	s := r.Sources[0]
-	if s.Err != nil {
-		err = errors.Join(err, s.Err)
+}
+
+// watchdog is how often systemd wants to hear of progress; 0 where it does not.
+func watchdog(log *slog.Logger, cfg *config.Config) time.Duration {
+	every, err := daemon.SdWatchdogEnabled(false)
+	if err != nil {
+		log.Warn("the watchdog's interval cannot be read; it is not fed", "err", err)
+		return 0
 	}
-	p.log.InfoContext(ctx, "run report", "run_id", p.runID, "source", s.Name, "rows", s.Rows, "sent", r.Sent.Rows, "sent_seconds", int64(r.Sent.Seconds), "refused", r.Refused.Rows,
-		"in_doubt", r.InDoubt.Rows, "waiting", len(waiting), "unchanged", s.Unchanged, "exit", p.exit(r, waiting), "elapsed", time.Since(began).Round(time.Millisecond).String())
-	if r.Stop != nil && r.Stop.Kind != uploader.StopDrained {
-		err = errors.Join(err, r.Stop)
+	longest := cfg.API.Timeout
+	for i := range cfg.Sources {
+		if h := cfg.Sources[i].HTTP; h != nil {
+			longest = max(longest, h.Timeout)
+		}
 	}
-	return err
+	if every > 0 && every < 2*longest {
+		log.Warn("one request may take longer than the watchdog waits", "watchdog", every.String(), "request", longest.String(), "hint", "set WatchdogSec to at least "+(2*longest).String())
+	}
+	return every
+}
+
+// service is the daemon's configuration and what is made of it.
+type service struct {
+	*app
+	opts runOptions
+	cfg  *config.Config
+	log  *slog.Logger
+}
+
+// start reads the configuration for the first time.
+func (s *service) start() (scheduler.Settings, error) {
+	cfg, settings, err := s.settings()
+	if err == nil {
+		s.cfg, s.log = cfg, settings.Logger
+	}
+	return settings, err
+}
+
+// settings reads the configuration and makes of it what the daemon needs.
+func (s *service) settings() (*config.Config, scheduler.Settings, error) {
+	none := scheduler.Settings{}
+	cfg, err := s.app.load()
+	if err != nil {
+		return nil, none, err
+	}
+	sources, err := chooseSources(cfg, s.opts)
+	if err != nil {
+		return nil, none, err
+	}
+	if err := cfg.ForUpload(); err != nil {
+		return nil, none, err
+	}
+	if cfg.Origin("log.format") == (config.Origin{}) {
+		cfg.Log.Format = "json" // nobody sits before a daemon
+	}
+	log := s.logger(cfg)
+	settings := scheduler.Settings{Drain: cfg.Run.Drain, Jitter: cfg.Run.Jitter, RetryAfter: cfg.Run.RetryAfter, Logger: log}
+	observers := s.newObservers(cfg, log)
+	for i := range sources {
+		if sources[i].Schedule == "" {
+			continue
+		}
+		if _, err := s.newFeed(&sources[i], feedOptions{spool: cfg.State.Dir}, log); err != nil {
+			return nil, none, err
+		}
+		location, err := loadLocation(sources[i].Timezone)
+		if err != nil {
+			return nil, none, err
+		}
+		schedule, err := scheduler.ParseSchedule(sources[i].Schedule, location)
+		if err != nil {
+			return nil, none, err
+		}
+		t := turns{pass{app: s.app, cfg: cfg, sources: sources[i : i+1], log: log, observers: observers}}
+		settings.Sources = append(settings.Sources, scheduler.Source{Name: sources[i].Name, Schedule: schedule, Last: t.last, Begin: t.begin})
+	}
+	return cfg, settings, nil
 }

@@ -60,6 +60,9 @@ type environment struct {
 	stdout, stderr io.Writer
 	getenv         func(string) string
 	signals        <-chan os.Signal
+	// hangup begins to listen for the signal to reload, and tells how to end
+	// that; until then the signal does what it does to any program. May be nil.
+	hangup func() (signals <-chan os.Signal, stop func())
 }
 
 // app is one invocation.

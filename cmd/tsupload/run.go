@@ -36,7 +36,21 @@ func newRunCommand(a *app) *cobra.Command {
 		Use:   "run [FILE...]",
 		Short: "Upload what is new, once or on a schedule",
 		Long: `Without --once: the daemon. Every source with a schedule is read when it is due,
-until the program is stopped.
+until the program is stopped. Each local time of a schedule is run once, whatever
+the clock changes do; what was missed while the program or the machine was down
+is caught up by one run. A run that failed in a way that may pass is repeated
+(run.retry_after).
+
+Signals to the daemon:
+  SIGTERM, SIGINT  begin nothing new, end what is under way within run.drain, and
+                   exit with 0; the second one cancels it
+  SIGHUP           read the configuration anew, as soon as no run is under way:
+                   all of it, or, if anything in it is wrong, nothing. A source
+                   that waits after a failure is tried at once. state.dir, api.id
+                   and listen take a restart
+
+Under systemd it takes Type=notify and WatchdogSec. To read a source now, beside
+the daemon: tsupload run --once --source NAME.
 
 With --once: one pass over all sources, or over those named with --source. A
 FILE implies --once and is read as a configured source, which gives its entries
@@ -223,11 +237,20 @@ type pass struct {
 	runID   string
 	// observers are told of the run.
 	observers []observer
+	// held is the ledger where somebody else opened it and closes it; broken is
+	// why that could not be.
+	held   *ledger.Ledger
+	broken error
+	// alive is called with every step of the run; nil: nobody asks.
+	alive func()
 }
 
 // run opens the ledger, the identity and the sources, does one Run, and lists
 // what waits for a person afterwards.
 func (p *pass) run(ctx context.Context, stopping <-chan struct{}) (_ *uploader.Report, waiting []*timesheet.Waiting, err error) {
+	if p.broken != nil {
+		return nil, nil, p.broken
+	}
 	scratch := ""
 	if p.opts.dryRun || p.opts.sandbox {
 		if scratch, err = os.MkdirTemp("", "tsupload-"); err != nil {
@@ -242,18 +265,21 @@ func (p *pass) run(ctx context.Context, stopping <-chan struct{}) (_ *uploader.R
 		}
 		defer stop()
 	}
-	l, err := p.openLedger(ctx, scratch)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer func() {
-		if closed := l.Close(); err == nil {
-			err = closed
+	l := p.held
+	if l == nil {
+		if l, err = p.openLedger(ctx, scratch); err != nil {
+			return nil, nil, err
 		}
-	}()
+		defer func() {
+			if closed := l.Close(); err == nil {
+				err = closed
+			}
+		}()
+	}
 	cfg := uploader.Config{
 		RunID: p.runID, Ledger: planLedger{l}, API: p.newAPI(p.cfg), Logger: p.log, DryRun: p.opts.dryRun,
 		Since: p.window.since, Until: p.window.until, Expect: p.window.expect, Deadline: p.cfg.Run.Deadline, MaxRejectRatio: p.cfg.Run.MaxRejectRatio,
+		Alive: p.alive,
 	}
 	spool := p.cfg.State.Dir
 	if scratch != "" {
@@ -276,7 +302,7 @@ func (p *pass) run(ctx context.Context, stopping <-chan struct{}) (_ *uploader.R
 		cfg.Configured = append(cfg.Configured, p.cfg.Sources[i].ID)
 	}
 	for i := range p.sources {
-		feed, err := p.newFeed(&p.sources[i], feedOptions{files: p.opts.files, spool: spool}, p.log)
+		feed, err := p.newFeed(&p.sources[i], feedOptions{files: p.opts.files, spool: spool, alive: p.alive}, p.log)
 		if err != nil {
 			return nil, nil, err
 		}

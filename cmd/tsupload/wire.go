@@ -188,6 +188,7 @@ func readValue(ctx context.Context, secrets *config.Resolver, v config.Value) (s
 type feedOptions struct {
 	files []string // read as this source, instead of what it names
 	spool string
+	alive func() // called with every answer of an export; may be nil
 }
 
 func (a *app) newFeed(s *config.Source, opts feedOptions, log *slog.Logger) (uploader.Feed, error) {
@@ -212,6 +213,9 @@ func (a *app) newFeed(s *config.Source, opts feedOptions, log *slog.Logger) (upl
 		c.Glob = s.CSV.Path
 	case s.HTTP != nil:
 		c.HTTP = a.newExport(s.HTTP)
+		if opts.alive != nil {
+			c.HTTP.Transport = livingTransport{http.DefaultTransport, opts.alive}
+		}
 	}
 	if s.CSV != nil {
 		c.Delimiter, c.Encoding, c.SettleFile = auto(s.CSV.Delimiter), auto(s.CSV.Encoding), max(s.CSV.SettleFile, 1) // none at all is not the default
@@ -279,6 +283,24 @@ func (a *app) newExport(h *config.HTTP) *source.HTTP {
 		e.Username, e.Password = h.Auth.Basic.Username, read(h.Auth.Basic.Password)
 	}
 	return e
+}
+
+// livingTransport tells of every answer.
+type livingTransport struct {
+	next  http.RoundTripper
+	alive func()
+}
+
+func (t livingTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	defer t.alive()
+	return t.next.RoundTrip(req)
+}
+
+// CloseIdleConnections passes on what http.Client asks for.
+func (t livingTransport) CloseIdleConnections() {
+	if c, ok := t.next.(interface{ CloseIdleConnections() }); ok {
+		c.CloseIdleConnections()
+	}
 }
 
 // openSource and planLedger only turn concrete results into the interfaces

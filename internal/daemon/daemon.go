@@ -95,14 +95,14 @@ type Settings struct {
 	// RetryAfter is the wait before a failed run is repeated; it doubles up to
 	// half an hour. 0 repeats none.
 	RetryAfter time.Duration
+	Logger     *slog.Logger
 }
 
 // Config is what a Daemon is made of.
 type Config struct {
 	Settings
 	// Cut is closed by the second signal; nil: there is none.
-	Cut    <-chan struct{}
-	Logger *slog.Logger
+	Cut <-chan struct{}
 	// Hangup tells that Load is to be called; nil: never.
 	Hangup <-chan os.Signal
 	// Load reads the settings anew. Where it returns an error, everything stays

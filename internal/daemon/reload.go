@@ -37,6 +37,9 @@ func (d *Daemon) swap(ctx context.Context) {
 	jobs := jobsOf(fresh.Sources)
 	now := d.clock()
 	d.cfg.Settings = fresh
+	if fresh.Logger != nil {
+		d.log = fresh.Logger
+	}
 	for _, j := range jobs {
 		i := slices.IndexFunc(before, func(old *job) bool { return old.Name == j.Name })
 		if i < 0 {

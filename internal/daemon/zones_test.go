@@ -3,7 +3,6 @@ package daemon
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"math/rand/v2"
 	"slices"
@@ -121,7 +120,7 @@ func TestEverySlotOnce(t *testing.T) {
 				}
 				chance := rand.New(rand.NewPCG(1, uint64(len(name))))
 				for time.Now().Before(end) {
-					d, err := New(Config{Settings: Settings{Sources: sources}, Logger: slog.New(slog.DiscardHandler)})
+					d, err := New(Config{Settings: Settings{Sources: sources, Logger: slog.New(slog.DiscardHandler)}})
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -183,7 +182,7 @@ func testClockStep(t *testing.T, zoneName string, step time.Duration, restart bo
 		}))
 	}
 	live := func(for_ time.Duration) {
-		d, err := New(Config{Settings: Settings{Sources: sources}, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+		d, err := New(Config{Settings: Settings{Sources: sources, Logger: slog.New(slog.DiscardHandler)}})
 		if err != nil {
 			t.Fatal(err)
 		}

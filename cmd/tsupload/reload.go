@@ -1,0 +1,88 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/exampleco/tsupload/internal/config"
+	"github.com/exampleco/tsupload/internal/daemon"
+)
+
+// reload reads the configuration for a daemon that is running. What is wrong
+// with it, or what has changed, goes to the log.
+func (s *service) reload(ctx context.Context) (daemon.Settings, error) {
+	before := s.cfg
+	cfg, settings, err := s.settings()
+	if faults, ok := errors.AsType[*config.Error](err); ok {
+		for _, f := range faults.Faults {
+			s.log.ErrorContext(ctx, "fault of the configuration", "at", f.Origin.String(), "key", f.Key, "fault", f.Message, "hint", f.Hint)
+		}
+	}
+	if err != nil {
+		return daemon.Settings{}, err
+	}
+	changed := changes(before, cfg)
+	for _, key := range changed {
+		if why := fixed(key); why != "" {
+			err = errors.Join(err, usage("restart the daemon, or take the change back", "%s may not change while the daemon runs: %s", key, why))
+		}
+	}
+	if err != nil {
+		return daemon.Settings{}, err
+	}
+	s.log.InfoContext(ctx, "configuration read", "file", cfg.File, "changed", strings.Join(changed, ", "))
+	s.cfg, s.log = cfg, settings.Logger
+	return settings, nil
+}
+
+// fixed says why a key may not change by a reload; empty where it may.
+func fixed(key string) string {
+	switch {
+	case key == "state.dir":
+		return "another ledger knows nothing of what this one has sent"
+	case key == "api.id":
+		return "the ledger speaks for one API; set api.id to the old one if only the address has changed"
+	case key == "listen" || strings.HasPrefix(key, "listen."):
+		return "the address is in use until the end"
+	}
+	return ""
+}
+
+var sourceKey = regexp.MustCompile(`^sources\[(\d+)\]\.`) //nolint:gochecknoglobals // compiled once
+
+// changes names what differs between two configurations: keys, and sources that
+// were added, changed or removed. Their keys may hold people's names.
+func changes(before, after *config.Config) []string {
+	old, now := values(before), values(after)
+	names := slices.Collect(maps.Keys(old))
+	names = slices.AppendSeq(names, maps.Keys(now))
+	slices.Sort(names)
+	var list []string
+	for _, name := range slices.Compact(names) {
+		if old[name] != now[name] {
+			list = append(list, name)
+		}
+	}
+	return list
+}
+
+// values are the effective values by key, and all of a source under its name.
+func values(cfg *config.Config) map[string]string {
+	all := map[string]string{}
+	for _, s := range cfg.Settings() {
+		m := sourceKey.FindStringSubmatch(s.Key)
+		if m == nil {
+			all[s.Key] = s.Value
+			continue
+		}
+		if i, err := strconv.Atoi(m[1]); err == nil && i < len(cfg.Sources) {
+			all["source "+cfg.Sources[i].Name] += s.Key[len(m[0]):] + "=" + s.Value + "\n"
+		}
+	}
+	return all
+}
