@@ -86,14 +86,14 @@ func runConfigValidate(a *app) error {
 		a.say("note: for --dry-run and --sandbox only; an upload needs more:\n%s", err)
 	}
 	for i := range cfg.Sources {
-		if err := showRuns(a, &cfg.Sources[i], time.Now()); err != nil {
+		if err := showRuns(a, &cfg.Sources[i], cfg.Run.Jitter, time.Now()); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func showRuns(a *app, s *config.Source, now time.Time) error {
+func showRuns(a *app, s *config.Source, jitter time.Duration, now time.Time) error {
 	zone := zoneOf(s)
 	runs := []time.Time{}
 	if s.Schedule != "" {
@@ -114,7 +114,11 @@ func showRuns(a *app, s *config.Source, now time.Time) error {
 		_, err := fmt.Fprintf(a.stdout, "source %s: no schedule; read by `tsupload run --once`\n", s.Name)
 		return err
 	}
-	_, err := fmt.Fprintf(a.stdout, "source %s: %s in %s, next\n", s.Name, s.Schedule, s.Timezone)
+	late := ""
+	if jitter > 0 {
+		late = " (and up to " + config.FormatDuration(jitter) + " later)"
+	}
+	_, err := fmt.Fprintf(a.stdout, "source %s: %s in %s%s, next\n", s.Name, s.Schedule, s.Timezone, late)
 	for _, t := range runs {
 		if err == nil {
 			_, err = fmt.Fprintf(a.stdout, "  %s\n", t.In(zone).Format("Mon 2006-01-02 15:04 MST"))

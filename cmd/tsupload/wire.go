@@ -76,13 +76,25 @@ func newTransport(caFile string, conns int, timeout time.Duration) (*http.Transp
 type identity struct {
 	cache     *tokencache.Cache
 	transport *tokencache.Transport
+	network   []*http.Transport
 }
 
-func (i *identity) Close() error { return i.cache.Close() }
+// Close leaves no connection behind: a daemon makes an identity for each run.
+func (i *identity) Close() error {
+	err := i.cache.Close()
+	for _, t := range i.network {
+		t.CloseIdleConnections()
+	}
+	return err
+}
 
 // newIdentity makes the token cache and the transport above it.
 func (a *app) newIdentity(cfg *config.Config, log *slog.Logger) (*identity, error) {
-	cache, err := a.newCache(cfg, log)
+	auth, err := newTransport(cfg.Auth.CAFile, 1, 30*time.Second)
+	if err != nil {
+		return nil, err
+	}
+	cache, err := a.newCacheOver(auth, cfg, log)
 	if err != nil {
 		return nil, err
 	}
@@ -90,14 +102,21 @@ func (a *app) newIdentity(cfg *config.Config, log *slog.Logger) (*identity, erro
 	if err != nil {
 		return nil, err
 	}
-	return &identity{cache: cache, transport: &tokencache.Transport{Base: base, Cache: cache, Origins: []string{cfg.API.URL}}}, nil
+	return &identity{
+		cache: cache, transport: &tokencache.Transport{Base: base, Cache: cache, Origins: []string{cfg.API.URL}}, network: []*http.Transport{auth, base},
+	}, nil
 }
 
+// newCache makes a token cache for a command, which ends soon.
 func (a *app) newCache(cfg *config.Config, log *slog.Logger) (*tokencache.Cache, error) {
-	base, err := newTransport(cfg.Auth.CAFile, 1, 30*time.Second)
+	auth, err := newTransport(cfg.Auth.CAFile, 1, 30*time.Second)
 	if err != nil {
 		return nil, err
 	}
+	return a.newCacheOver(auth, cfg, log)
+}
+
+func (a *app) newCacheOver(base http.RoundTripper, cfg *config.Config, log *slog.Logger) (*tokencache.Cache, error) {
 	secrets := a.resolver(tokencache.NewKeyring())
 	params := url.Values{}
 	for name, value := range cfg.Auth.Params {

@@ -39,6 +39,9 @@ func (d *Daemon) one(ctx context.Context, j *job, now time.Time) error {
 	d.ended(j, &out)
 	log = log.With("elapsed", time.Since(start).Round(time.Millisecond).String())
 	d.follow(j, &out)
+	if hint := hintOf(out.Err); hint != "" {
+		log = log.With("hint", hint)
+	}
 	switch {
 	case out.busy:
 		log.WarnContext(ctx, "another process holds the ledger; the slot waits", "err", out.Err, "next", j.at())
@@ -60,6 +63,17 @@ func (d *Daemon) one(ctx context.Context, j *job, now time.Time) error {
 	}
 	d.cfg.Notify(d.statusLine())
 	return nil
+}
+
+// hintOf is what an error says to do; empty where it does not.
+func hintOf(err error) string {
+	if h, ok := errors.AsType[interface {
+		error
+		Hint() string
+	}](err); ok {
+		return h.Hint()
+	}
+	return ""
 }
 
 // turn claims the slot, runs the source, and records the end, all under the same
