@@ -279,6 +279,39 @@ func TestHTTPRetries(t *testing.T) {
 	}
 }
 
+// The window follows the calendar, however long ago the source was made.
+func TestHTTPWindowIsOfEachRead(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) { // from 2000-01-01 on
+		var asked []string
+		cfg := httpConfig("https://export.test/x?to={{until}}")
+		cfg.Name, cfg.Location, cfg.SpoolDir = "x", time.UTC, dir
+		cfg.HTTP.Query, cfg.HTTP.Since = map[string]string{"from": "{{since}}"}, 7*24*time.Hour
+		cfg.HTTP.Transport = trip(func(r *http.Request) (*http.Response, error) {
+			asked = append(asked, r.URL.Query().Get("from")+".."+r.URL.Query().Get("to"))
+			return respond(r, 200, http.Header{"Content-Type": {"text/csv"}}, page1), nil
+		})
+		s, err := New(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			r, err := s.Open(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := r.Close(); err != nil {
+				t.Error(err)
+			}
+			time.Sleep(36 * time.Hour)
+		}
+		if got := strings.Join(asked, " "); got != "1999-12-25..2000-01-01 1999-12-26..2000-01-02 1999-12-28..2000-01-04" {
+			t.Errorf("got %s", got)
+		}
+	})
+}
+
 // An unreachable server is not asked for ever, and a canceled run not at all.
 func TestHTTPUnreachable(t *testing.T) {
 	t.Parallel()

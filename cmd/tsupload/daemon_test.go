@@ -87,7 +87,13 @@ func (r *running) log() string {
 // daemon starts `run`; a run that failed is repeated after a moment.
 func (w *rig) daemon(env ...string) *running {
 	w.t.Helper()
-	r := &running{t: w.t, cmd: w.command(context.WithoutCancel(w.t.Context()), "", "run"), done: make(chan struct{})}
+	return w.crashing("", env...)
+}
+
+// crashing is a daemon that dies or panics at a place.
+func (w *rig) crashing(crash string, env ...string) *running {
+	w.t.Helper()
+	r := &running{t: w.t, cmd: w.command(context.WithoutCancel(w.t.Context()), crash, "run"), done: make(chan struct{})}
 	r.cmd.Env = append(append(r.cmd.Env, "TSUPLOAD_RUN_RETRY_AFTER=100ms"), env...)
 	r.cmd.Stdout, r.cmd.Stderr = r, r
 	if err := r.cmd.Start(); err != nil {
@@ -294,6 +300,33 @@ func TestDaemonKilled(t *testing.T) {
 			t.Errorf("got %v", v.states)
 		}
 		w.integrity()
+	})
+}
+
+// A panic anywhere in a run is reported, with its stack, and survived; another
+// source is read. What the run had begun is settled later.
+func TestDaemonPanics(t *testing.T) {
+	bin := builtProgram(t)
+	t.Parallel()
+	// In planning, in its transaction, in a lane before and after the request, in
+	// the ledger's writer, in the token's fetch.
+	each(t, []string{"C0", "C1", "C3", "C5", "C7", "C11"}, func(point string) string { return point }, func(t *testing.T, point string) { //nolint:thelper // a test
+		w := newRig(t, bin, levelNamed(t, "L2"))
+		w.extra = daily + another("other")
+		w.grow(12)
+		w.missed("acme", "other")
+		d := w.crashing("panic:" + point)
+		d.says(1, `"run panicked"`, `"source":"acme"`, "panic: at "+point, "report it", "goroutine ")
+		d.says(1, `"source":"other"`, `"elapsed"`, `"next"`)
+		if strings.Count(d.log(), `"run started","source":"acme"`) != 1 {
+			t.Error("a run that panicked is repeated")
+		}
+		if code := d.end(syscall.SIGTERM); code != 0 {
+			t.Errorf("exit status %d, want 0", code)
+		}
+		w.check("after a panic", false)
+		w.extra = ""
+		w.finish()
 	})
 }
 

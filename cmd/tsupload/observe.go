@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/exampleco/tsupload/internal/rescue"
 	"github.com/exampleco/tsupload/internal/timesheet"
 	"github.com/exampleco/tsupload/uploader"
 )
@@ -43,7 +44,8 @@ func (p *pass) observed(ctx context.Context, stopping <-chan struct{}) (*uploade
 	for _, o := range p.observers {
 		o.runStarted(ctx, r)
 	}
-	r.report, r.waiting, r.err = p.run(ctx, stopping)
+	// Whoever was told of the start hears of the end.
+	r.err = rescue.Do(func() (err error) { r.report, r.waiting, err = p.run(ctx, stopping); return err })
 	r.ended = time.Now()
 	if r.err != nil {
 		r.exit = exitCode(r.err)

@@ -19,6 +19,7 @@ import (
 	"github.com/exampleco/tsupload/internal/config"
 	"github.com/exampleco/tsupload/internal/daemon"
 	"github.com/exampleco/tsupload/internal/ledger"
+	"github.com/exampleco/tsupload/internal/rescue"
 	"github.com/exampleco/tsupload/internal/timesheet"
 	"github.com/exampleco/tsupload/source"
 	"github.com/exampleco/tsupload/tokencache"
@@ -95,8 +96,7 @@ func run(ctx context.Context, env environment) (code int) {
 	a := &app{environment: env, stopping: make(chan struct{}), cut: make(chan struct{}), overrides: map[string]string{}}
 	defer func() {
 		if p := recover(); p != nil {
-			fmt.Fprintf(a.stderr, "tsupload: error: unexpected fault: %v\n%s\ntsupload: hint: this is a bug in tsupload; please report it with the lines above. What was sent is recorded\n", p, debug.Stack())
-			code = exitFault
+			code = a.printPanic(p, debug.Stack())
 		}
 	}()
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -112,12 +112,20 @@ func run(ctx context.Context, env environment) (code int) {
 	root.SetOut(env.stdout)
 	root.SetErr(env.stderr)
 	err := root.ExecuteContext(ctx)
+	if p, ok := errors.AsType[*rescue.Error](err); ok {
+		return a.printPanic(p.Value, p.Stack)
+	}
 	code = exitCode(err)
 	if sig := a.signalled(); sig != nil && (code == exitUnreachable || errors.Is(err, context.Canceled) || ctx.Err() != nil) {
 		code = signalCode(sig)
 	}
 	a.printError(err, code)
 	return code
+}
+
+func (a *app) printPanic(value any, stack []byte) (code int) {
+	fmt.Fprintf(a.stderr, "tsupload: error: unexpected fault: %v\n%s\ntsupload: hint: this is a bug in tsupload; please report it with the lines above. What was sent is recorded\n", value, stack)
+	return exitFault
 }
 
 // watch turns the first signal into a drain and the second into an end.

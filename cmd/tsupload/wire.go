@@ -19,6 +19,7 @@ import (
 	"github.com/exampleco/tsupload/internal/config"
 	"github.com/exampleco/tsupload/internal/crash"
 	"github.com/exampleco/tsupload/internal/ledger"
+	"github.com/exampleco/tsupload/internal/rescue"
 	"github.com/exampleco/tsupload/internal/timesheet"
 	"github.com/exampleco/tsupload/source"
 	"github.com/exampleco/tsupload/tokencache"
@@ -157,8 +158,11 @@ func markToken(err error) error {
 		secret      *tokencache.SecretError
 		origin      *tokencache.OriginError
 		unavailable *tokencache.UnavailableError
+		panicked    *rescue.Error
 	)
 	switch {
+	case errors.As(err, &panicked):
+		return &uploader.StopError{Kind: uploader.StopBug, Err: err}
 	case errors.As(err, &unavailable):
 		return &uploader.StopError{Kind: uploader.StopUnreachable, Err: err}
 	case errors.As(err, &refused), errors.As(err, &scope), errors.As(err, &secret), errors.As(err, &origin):

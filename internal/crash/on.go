@@ -3,7 +3,8 @@
 // Package crash marks the places at which tests let the program die, so that
 // what a crash there leaves can be looked at. In an ordinary build a Point
 // does nothing; with the build tag crashpoints the process ends at the Point
-// that the environment variable TSUPLOAD_CRASH names, as if killed.
+// that the environment variable TSUPLOAD_CRASH names, as if killed; named with
+// "panic:" before it, the Point panics.
 package crash
 
 import "os"
@@ -11,7 +12,10 @@ import "os"
 // Point ends the process, without any clean-up, where name is the value of
 // TSUPLOAD_CRASH.
 func Point(name string) {
-	if os.Getenv("TSUPLOAD_CRASH") == name {
+	switch os.Getenv("TSUPLOAD_CRASH") {
+	case name:
 		os.Exit(137) //nolint:forbidigo // dying here is the purpose
+	case "panic:" + name:
+		panic("at " + name)
 	}
 }
