@@ -108,7 +108,7 @@ func showRuns(a *app, s *config.Source, jitter time.Duration, now time.Time) err
 		for _, t := range runs {
 			next = append(next, stamp(t))
 		}
-		return a.emit("schedule", map[string]any{"source": s.Name, "schedule": s.Schedule, "timezone": s.Timezone, "next": next})
+		return a.emit("schedule", map[string]any{"source": s.Name, "schedule": s.Schedule, "timezone": s.Timezone, "next": next, "jitter_seconds": int(jitter.Seconds())})
 	}
 	if s.Schedule == "" {
 		_, err := fmt.Fprintf(a.stdout, "source %s: no schedule; read by `tsupload run --once`\n", s.Name)

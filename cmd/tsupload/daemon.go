@@ -52,7 +52,6 @@ func runDaemon(ctx context.Context, a *app, opts runOptions) error {
 	})
 	defer waiting.Wait()
 	defer cancel()
-	log.InfoContext(ctx, "daemon started", "sources", len(settings.Sources))
 	err = running.Run(drain)
 	s.log.InfoContext(context.WithoutCancel(ctx), "daemon ended")
 	return err

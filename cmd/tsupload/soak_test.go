@@ -85,9 +85,9 @@ func TestSoak(t *testing.T) {
 			t.Errorf("run %d: exit %d, %v", n, r.Exit, r.Err)
 		}
 		switch {
-		case n > runs/4 && n <= runs/2 && n%(max(1, runs/20)) == 0:
+		case n > runs/4 && n <= runs/2 && n%max(1, runs/20) == 0:
 			early = append(early, measure())
-		case n > 3*runs/4 && n%(max(1, runs/20)) == 0:
+		case n > 3*runs/4 && n%max(1, runs/20) == 0:
 			late = append(late, measure())
 		}
 		if n%10 == 0 {

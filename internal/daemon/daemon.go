@@ -166,6 +166,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	for _, j := range d.jobs {
 		d.recall(ctx, j, now)
 	}
+	d.log.InfoContext(ctx, "daemon started", "sources", len(d.jobs))
 	d.cfg.Notify("READY=1\n" + d.statusLine())
 	for ctx.Err() == nil {
 		before := now
