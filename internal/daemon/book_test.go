@@ -154,9 +154,27 @@ func record(starts *[]string, name string, takes time.Duration) work {
 	}
 }
 
-func build(tb testing.TB, c Config) (*Daemon, *bytes.Buffer) {
+// lines is a log that can be read while it is written.
+type lines struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func build(tb testing.TB, c Config) (*Daemon, *lines) {
 	tb.Helper()
-	var log bytes.Buffer
+	var log lines
 	c.Logger = slog.New(slog.NewTextHandler(&log, nil))
 	d, err := New(c)
 	if err != nil {

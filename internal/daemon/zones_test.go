@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -29,9 +30,9 @@ var manySchedules = []string{ //nolint:gochecknoglobals // a table
 
 // world is time as the daemon sees it: it can be set, and stands still while
 // the machine sleeps.
-type world struct{ offset time.Duration }
+type world struct{ offset atomic.Int64 }
 
-func (w *world) now() time.Time { return time.Now().Round(0).Add(w.offset) }
+func (w *world) now() time.Time { return time.Now().Round(0).Add(time.Duration(w.offset.Load())) }
 
 // names lists every name of a schedule between two local times, both included,
 // by the calendar alone.
@@ -120,7 +121,7 @@ func TestEverySlotOnce(t *testing.T) {
 				}
 				chance := rand.New(rand.NewPCG(1, uint64(len(name))))
 				for time.Now().Before(end) {
-					d, err := New(Config{Settings: Settings{Sources: sources, Logger: slog.New(slog.DiscardHandler)}})
+					d, err := New(Config{Settings: Settings{Sources: sources, Drain: time.Minute, Logger: slog.New(slog.DiscardHandler)}})
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -182,7 +183,7 @@ func testClockStep(t *testing.T, zoneName string, step time.Duration, restart bo
 		}))
 	}
 	live := func(for_ time.Duration) {
-		d, err := New(Config{Settings: Settings{Sources: sources, Logger: slog.New(slog.DiscardHandler)}})
+		d, err := New(Config{Settings: Settings{Sources: sources, Drain: time.Minute, Logger: slog.New(slog.DiscardHandler)}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -190,7 +191,7 @@ func testClockStep(t *testing.T, zoneName string, step time.Duration, restart bo
 		ctx, cancel := context.WithTimeout(t.Context(), for_)
 		defer cancel()
 		for at := 95 * time.Minute; at < for_; at += 275 * time.Minute {
-			timer := time.AfterFunc(at, func() { w.offset += step })
+			timer := time.AfterFunc(at, func() { w.offset.Add(int64(step)) })
 			defer timer.Stop()
 		}
 		if err := d.Run(ctx); err != nil {
@@ -200,7 +201,7 @@ func testClockStep(t *testing.T, zoneName string, step time.Duration, restart bo
 	if restart {
 		for range 12 {
 			live(4 * time.Hour)
-			w.offset += step
+			w.offset.Add(int64(step))
 		}
 	} else {
 		live(32 * time.Hour)
@@ -228,7 +229,7 @@ func TestSleep(t *testing.T) {
 		d.clock = w.now
 		ctx, cancel := context.WithTimeout(t.Context(), 32*time.Minute)
 		defer cancel()
-		time.AfterFunc(31*time.Minute, func() { w.offset = 8 * time.Hour })
+		time.AfterFunc(31*time.Minute, func() { w.offset.Store(int64(8 * time.Hour)) })
 		if err := d.Run(ctx); err != nil {
 			t.Error(err)
 		}
