@@ -211,9 +211,15 @@ func Open(ctx context.Context, opts Options) (*Ledger, error) {
 			return nil, err
 		}
 	}
-	if l.reader, err = openReader(path); err != nil {
+	if l.reader, err = openReader(path, opts.ReadOnly); err != nil {
 		_ = l.Close()
 		return nil, explain("open the ledger", err)
+	}
+	if opts.ReadOnly {
+		if err := overlay(ctx, l.reader); err != nil {
+			_ = l.Close()
+			return nil, explain("open the ledger", err)
+		}
 	}
 	if err := l.checkAPI(ctx, opts.API); err != nil {
 		_ = l.Close()
@@ -346,7 +352,7 @@ func (l *Ledger) Size() int64 {
 func (l *Ledger) Close() error {
 	var errs []error
 	if l.writer != nil {
-		errs = append(errs, l.writer.close())
+		errs = append(errs, l.writer.close(), l.writer.fold(context.Background()))
 		_, err := l.db.ExecContext(context.Background(), `UPDATE meta SET value = '1' WHERE name = 'clean'`)
 		errs = append(errs, err)
 	}
@@ -464,12 +470,21 @@ func atLeast(version string, want ...int) bool {
 	return true
 }
 
-func openReader(path string) (*sql.DB, error) {
-	q := url.Values{"mode": {"ro"}, "_pragma": {"busy_timeout(5000)", "query_only(on)"}}
+// openReader opens the ledger for reading. alone says that nobody writes in
+// this process: there is one connection then, which may lay tables of its own
+// over those of the ledger.
+func openReader(path string, alone bool) (*sql.DB, error) {
+	q := url.Values{"mode": {"ro"}, "_pragma": {"busy_timeout(5000)"}}
+	if !alone {
+		q.Add("_pragma", "query_only(on)")
+	}
 	db, err := sql.Open("sqlite", dsn(path, q.Encode()))
 	if err != nil {
 		return nil, err
 	}
 	db.SetMaxOpenConns(4)
+	if alone {
+		db.SetMaxOpenConns(1)
+	}
 	return db, nil
 }

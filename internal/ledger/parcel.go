@@ -21,6 +21,9 @@ type queryer interface {
 // something to send, by the number of lanes they were planned with and by lane.
 // All sources are meant where none is named.
 func (l *Ledger) Ready(ctx context.Context, sources []string) (map[int]map[int][]int64, error) {
+	if err := l.upToDate(ctx); err != nil {
+		return nil, err
+	}
 	query, args := `SELECT p.id, p.lanes, p.lane FROM parcel p JOIN source s ON s.id = p.source WHERE p.state = 'new' AND p.settled < p.n AND p.live > 0`, []any{}
 	if len(sources) > 0 {
 		query += ` AND s.name IN (?` + strings.Repeat(",?", len(sources)-1) + `)`

@@ -115,6 +115,11 @@ func (l *Ledger) begin(ctx context.Context) (*sql.Tx, error) {
 	if l.db == nil {
 		return nil, &Error{Kind: Broken, Message: "the ledger is open for reading only"}
 	}
+	if l.writer != nil {
+		if err := l.writer.fold(ctx); err != nil {
+			return nil, err
+		}
+	}
 	tx, err := l.db.BeginTx(ctx, nil)
 	if err != nil {
 		return nil, explain("write to the ledger", err)
@@ -132,9 +137,13 @@ func (l *Ledger) fence(ctx context.Context, tx *sql.Tx) error {
 		return explain("write to the ledger", err)
 	}
 	if lease != l.lease {
-		return &Error{Kind: Stolen, Message: "another process has taken over the ledger", HintText: "look for a second tsupload with the same state directory"}
+		return errStolen()
 	}
 	return nil
+}
+
+func errStolen() error {
+	return &Error{Kind: Stolen, Message: "another process has taken over the ledger", HintText: "look for a second tsupload with the same state directory"}
 }
 
 func (p *Planning) start(rows int) error {

@@ -115,6 +115,13 @@ CREATE TABLE receipt (
 	PRIMARY KEY (parcel, pos)
 ) WITHOUT ROWID;
 
+-- Beginnings and ends of requests that are not in parcel and receipt yet: one
+-- row for those of one commit. See journal.go.
+CREATE TABLE journal (
+	id    INTEGER PRIMARY KEY,
+	steps BLOB NOT NULL
+);
+
 -- Rows of an export that never became entries.
 CREATE TABLE rejection (
 	key     BLOB PRIMARY KEY,
