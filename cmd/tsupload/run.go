@@ -228,6 +228,7 @@ type pass struct {
 // run opens the ledger, the identity and the sources, does one Run, and lists
 // what waits for a person afterwards.
 func (p *pass) run(ctx context.Context, stopping <-chan struct{}) (_ *uploader.Report, waiting []*timesheet.Waiting, err error) {
+	p.collectOften()
 	scratch := ""
 	if p.opts.dryRun || p.opts.sandbox {
 		if scratch, err = os.MkdirTemp("", "tsupload-"); err != nil {
@@ -308,6 +309,7 @@ func (p *pass) identify(cfg *uploader.Config) (*identity, error) {
 	}
 	cfg.Transport = tokenErrors{id.transport}
 	cfg.Ready = func(ctx context.Context) error {
+		p.collectSeldom() // the plan is complete
 		if err := id.transport.Ready(ctx); err != nil {
 			return markToken(err)
 		}

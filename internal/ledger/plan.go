@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"os"
 	"strings"
 	"time"
 
@@ -229,7 +230,34 @@ func (p *Planning) Commit() error {
 	if err == nil {
 		crash.Point("C2")
 	}
+	if err == nil && len(p.fresh) >= manyFresh {
+		err = p.l.growLog(p.ctx)
+	}
 	return explain("write the plan", err)
+}
+
+// manyFresh is from how many new entries on it pays to have room in the
+// write-ahead log: a sync of a file that grows with every commit takes several
+// times as long as of one that is written over.
+const manyFresh = 500
+
+// growLog makes the write-ahead log as long as it becomes between two
+// checkpoints, and has it begin anew.
+func (l *Ledger) growLog(ctx context.Context) error {
+	const long = 1100 * 4096
+	if info, err := os.Stat(l.path + "-wal"); err == nil && info.Size() < long {
+		tx, err := l.db.BeginTx(ctx, nil)
+		if err != nil {
+			return err
+		}
+		// Nobody ever sees it.
+		_, err = tx.ExecContext(ctx, `INSERT INTO journal(id, steps) VALUES (0, zeroblob(?)); DELETE FROM journal WHERE id = 0`, long-info.Size())
+		if err = errors.Join(err, tx.Commit()); err != nil {
+			return err
+		}
+	}
+	_, err := l.db.ExecContext(ctx, `PRAGMA wal_checkpoint(PASSIVE)`)
+	return err
 }
 
 // Rollback forgets the plan. After Commit it does nothing.
