@@ -37,7 +37,7 @@ var errJournal = errors.New("the journal of the ledger cannot be decoded")
 const (
 	hasSettle = 1 << iota
 	hasBegin
-	hasID     // the API gave an id
+	hasIDs    // the API gave ids
 	hasAnswer // or its words are kept
 	hasKey    // the request can be sent again as it was
 )
@@ -45,7 +45,39 @@ const (
 // plain tells whether a step is one that the journal can hold, apart from the
 // state its parcels are in.
 func (s *step) plain() bool {
-	return s.settle == nil || s.settle.Each == nil && s.settle.All.State == timesheet.StateSent && s.settle.Outcome == ""
+	switch {
+	case s.settle == nil:
+		return true
+	case s.settle.Outcome != "":
+		return false
+	case s.settle.Each == nil:
+		return s.settle.All.State == timesheet.StateSent
+	}
+	for i := range s.settle.Each {
+		if s.settle.Each[i].State != timesheet.StateSent {
+			return false
+		}
+	}
+	return true
+}
+
+// ids are what the API called the entries of a Batch; nil where it named none.
+func ids(s *timesheet.Settlement) []string {
+	if s.Each == nil {
+		if s.All.ID == "" {
+			return nil
+		}
+		return []string{s.All.ID}
+	}
+	list, named := make([]string, len(s.Each)), false
+	for i := range s.Each {
+		list[i] = s.Each[i].ID
+		named = named || list[i] != ""
+	}
+	if !named {
+		return nil
+	}
+	return list
 }
 
 // appendStep writes a step. What is left out is derived from what is there:
@@ -59,10 +91,14 @@ func appendStep(b []byte, s *step, now time.Time) []byte {
 		b = binary.AppendUvarint(b, uint64(s.settle.Batch.To))
 		b = binary.AppendVarint(b, s.settle.At.UnixMilli())
 		b = binary.AppendUvarint(b, uint64(s.settle.Status))
+		named := ids(s.settle)
 		switch {
-		case s.settle.All.ID != "":
-			b[at] |= hasID
-			b = putString(b, s.settle.All.ID)
+		case named != nil:
+			b[at] |= hasIDs
+			b = binary.AppendUvarint(b, uint64(len(named)))
+			for _, id := range named {
+				b = putString(b, id)
+			}
 		case len(s.settle.Answer) > 0:
 			b[at] |= hasAnswer
 			b = putString(b, string(s.settle.Answer))
@@ -132,8 +168,11 @@ func (f *folding) add(row []byte, beginsAt func(parcel int64) (int, error)) erro
 			r := &receiptRow{parcel: int64(u.uvarint())}
 			to := int(u.uvarint())
 			r.at, r.status = u.varint(), int(u.uvarint())
-			if bits&hasID != 0 {
-				r.ids = []string{u.text()}
+			if bits&hasIDs != 0 {
+				r.ids = make([]string, min(int(u.uvarint()), len(u.s)))
+				for i := range r.ids {
+					r.ids[i] = u.text()
+				}
 			}
 			if bits&hasAnswer != 0 {
 				r.answer = u.text()
@@ -172,8 +211,8 @@ func (f *folding) add(row []byte, beginsAt func(parcel int64) (int, error)) erro
 	return nil
 }
 
-// receipt keeps a receipt, together with the one before it where both have one
-// id for one entry and came within a second.
+// receipt keeps a receipt, together with the one before it where both have an
+// id for every entry and came within a second.
 func (f *folding) receipt(p *folded, r *receiptRow) {
 	if l := p.last; l != nil && len(l.ids) == l.n && len(r.ids) == r.n && l.pos+l.n == r.pos && l.status == r.status && r.at-l.at < 1000 {
 		l.ids, l.n = append(l.ids, r.ids...), l.n+r.n
