@@ -554,8 +554,8 @@ func TestLookups(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if p.loaded != (i == 1) {
-			t.Fatalf("%d rows: everything loaded: %t", rows, p.loaded)
+		if (p.bulk != nil) != (i == 1) {
+			t.Fatalf("%d rows: everything loaded: %t", rows, p.bulk != nil)
 		}
 		if answers[i], err = p.Lookup(ask); err != nil {
 			t.Fatal(err)

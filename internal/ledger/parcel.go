@@ -66,19 +66,19 @@ func (l *Ledger) Parcel(ctx context.Context, id int64) (*timesheet.Parcel, error
 func loadParcel(ctx context.Context, q queryer, id int64) (*timesheet.Parcel, error) {
 	p := &timesheet.Parcel{ID: id}
 	var n int
-	var gone, keys, facts, rest []byte
+	var gone, records, facts, rest []byte
 	var since, absent, expires int64
 	err := q.QueryRowContext(ctx, `SELECT s.name, p.lane, p.lanes, p.op, p.target, p.state, p.reason, p.detail, p.n, p.settled, p.begun, p.gone,
-			p.since, p.absent, p.attempts, p.idem_key, p.key_expires, p.body, d.keys, d.facts, c.rest
+			p.since, p.absent, p.attempts, p.idem_key, p.key_expires, p.body, d.records, d.facts, c.rest
 		FROM parcel p JOIN source s ON s.id = p.source JOIN detail d ON d.parcel = p.id LEFT JOIN content c ON c.parcel = p.id WHERE p.id = ?`, id).
 		Scan(&p.Source, &p.Lane, &p.Lanes, &p.Op, &p.Target, &p.State, &p.Reason, &p.Detail, &n, &p.Settled, &p.Begun, &gone,
-			&since, &absent, &p.Attempts, &p.IdempotencyKey, &expires, &p.Body, &keys, &facts, &rest)
+			&since, &absent, &p.Attempts, &p.IdempotencyKey, &expires, &p.Body, &records, &facts, &rest)
 	if err != nil {
 		return nil, err
 	}
 	p.Since, p.AbsentSince, p.KeyExpires = timeOf(since), timeOf(absent), timeOf(expires)
 	p.Gone = getPositions(gone, n)
-	p.Keys, p.Entries, err = unpack(p.Source, keys, facts, rest, n)
+	p.Keys, p.Entries, err = unpack(p.Source, records, facts, rest, n)
 	return p, err
 }
 

@@ -37,11 +37,10 @@ type Planning struct {
 	persons    []string
 	personIDs  map[string]uint32
 
-	total      int64 // entries in the ledger
-	held       int64 // those of the source
-	amendments bool  // there are any
-	bulk       []bulkKnown
-	loaded     bool
+	total      int64              // entries in the ledger
+	held       int64              // those of the source
+	amendments bool               // there are any
+	bulk       *bulk              // nil: entries are looked up in the table
 	seen       []timesheet.Packed // known keys met, when nothing is loaded
 	states     map[int64]parcelState
 	days       map[timesheet.Day]struct{}

@@ -281,13 +281,13 @@ func (l *Ledger) history(ctx context.Context, w *timesheet.Waiting) ([]Event, er
 		var run string
 		var n int
 		var began, born int64
-		var keys []byte
-		if err := l.reader.QueryRowContext(ctx, `SELECT p.parent, p.run, p.n, p.began, p.born, d.keys FROM parcel p JOIN detail d ON d.parcel = p.id WHERE p.id = ?`, id).
-			Scan(&parent, &run, &n, &began, &born, &keys); err != nil {
+		var records []byte
+		if err := l.reader.QueryRowContext(ctx, `SELECT p.parent, p.run, p.n, p.began, p.born, d.records FROM parcel p JOIN detail d ON d.parcel = p.id WHERE p.id = ?`, id).
+			Scan(&parent, &run, &n, &began, &born, &records); err != nil {
 			return nil, err
 		}
 		pos := 0
-		for pos < n && string(keys[pos*len(w.Key):(pos+1)*len(w.Key)]) != string(w.Key[:]) {
+		for pos < n && string(records[pos*recordSize:pos*recordSize+keySize]) != string(w.Key[:]) {
 			pos++
 		}
 		own, err := l.eventsOf(ctx, id, pos, until)

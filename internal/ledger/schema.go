@@ -60,12 +60,12 @@ CREATE TABLE parcel (
 	CHECK (0 <= settled AND settled <= begun AND begun <= n)
 );
 
--- What stays of the entries of a parcel: packed keys, and origin, person,
--- project, duration.
+-- What stays of the entries of a parcel: key and Digest of each, and origin,
+-- person, project, duration.
 CREATE TABLE detail (
-	parcel INTEGER PRIMARY KEY REFERENCES parcel(id),
-	keys   BLOB NOT NULL,
-	facts  BLOB NOT NULL
+	parcel  INTEGER PRIMARY KEY REFERENCES parcel(id),
+	records BLOB NOT NULL,
+	facts   BLOB NOT NULL
 );
 -- The rest of them, until they are settled.
 CREATE TABLE content (
