@@ -134,6 +134,8 @@ type Config struct {
 	MaxRejectRatio float64
 	// Diagnose names facts about the token that explain a refusal; may be nil.
 	Diagnose func() []string
+	// Surveyed is told how many rows are about to be planned; may be nil.
+	Surveyed func(rows int)
 	// Progress is called with entries settled and entries to send; may be nil.
 	Progress func(done, total int)
 }

@@ -228,7 +228,6 @@ type pass struct {
 // run opens the ledger, the identity and the sources, does one Run, and lists
 // what waits for a person afterwards.
 func (p *pass) run(ctx context.Context, stopping <-chan struct{}) (_ *uploader.Report, waiting []*timesheet.Waiting, err error) {
-	p.collectOften()
 	scratch := ""
 	if p.opts.dryRun || p.opts.sandbox {
 		if scratch, err = os.MkdirTemp("", "tsupload-"); err != nil {
@@ -284,7 +283,7 @@ func (p *pass) run(ctx context.Context, stopping <-chan struct{}) (_ *uploader.R
 		cfg.Feeds = append(cfg.Feeds, feed)
 	}
 	progress, endProgress := p.progress()
-	cfg.Progress = progress
+	cfg.Progress, cfg.Surveyed = progress, p.roomFor
 	u, err := uploader.New(cfg)
 	if err != nil {
 		return nil, nil, err
@@ -309,7 +308,7 @@ func (p *pass) identify(cfg *uploader.Config) (*identity, error) {
 	}
 	cfg.Transport = tokenErrors{id.transport}
 	cfg.Ready = func(ctx context.Context) error {
-		p.collectSeldom() // the plan is complete
+		p.roomFor(0) // the plan is complete
 		if err := id.transport.Ready(ctx); err != nil {
 			return markToken(err)
 		}

@@ -38,11 +38,14 @@ func (p *Planning) Add(e *timesheet.Entry, fate timesheet.Fate, lane, lanes int)
 // freshOf is the record of an entry that is about to be added to b.
 func (p *Planning) freshOf(e *timesheet.Entry, key timesheet.Packed, fate timesheet.Fate, b *builder) fresh {
 	f := fresh{
-		key: key, digest: e.Digest.Short(), person: p.person(e.Person), seconds: uint32(min(max(e.Duration, 0), 1<<31)),
-		parcel: uint32(b.id), pos: uint16(b.n), trusted: e.ID != "",
+		key: key, digest: [8]byte(e.Digest[:8]), person: p.person(e.Person), seconds: uint32(min(max(e.Duration, 0), 1<<31)),
+		parcel: uint32(b.id), pos: uint16(b.n),
+	}
+	if e.ID != "" {
+		f.is |= trusted
 	}
 	if fate.State != timesheet.StateNew {
-		f.state = 1
+		f.is |= notNew
 	}
 	if !e.Start.IsZero() {
 		h, m, s := e.Start.Clock()
@@ -63,7 +66,7 @@ func (p *Planning) Replace(e *timesheet.Entry, known *timesheet.Known, fate time
 	}
 	_, err = p.exec(`UPDATE entry SET digest = ?, parcel = ?, pos = ? WHERE key = ?`, int64(e.Digest.Short()), b.id, b.n, known.Key[:])
 	f := p.freshOf(e, known.Key, fate, b)
-	f.renewed = true
+	f.is |= renewed
 	p.fresh = append(p.fresh, f)
 	p.renewed[known.Key] = e.Digest.Short()
 	b.add(known.Key, e.Digest.Short(), e)

@@ -56,7 +56,7 @@ func (p *Planning) Days(judge func(day timesheet.Day, known []timesheet.Known, a
 func (p *Planning) shown(f *fresh) timesheet.Fresh {
 	shown := timesheet.Fresh{
 		Key: f.key, Person: p.persons[f.person], Seconds: timesheet.Seconds(f.seconds), Start: int(f.start) - 1,
-		Trusted: f.trusted, Conflict: f.conflict, New: f.state == 0,
+		Trusted: f.is.has(trusted), Conflict: f.is.has(conflict), New: !f.is.has(notNew),
 	}
 	shown.State, shown.Reason = p.stateAt(int64(f.parcel), int(f.pos))
 	return shown
@@ -185,7 +185,7 @@ func (p *Planning) hold(keys []timesheet.Packed, fate timesheet.Fate) error {
 		}
 		byParcel[parcel] = append(byParcel[parcel], pos)
 		if i, ok := p.freshAt(key); ok {
-			p.fresh[i].state = 1
+			p.fresh[i].is |= notNew
 		}
 	}
 	for parcel, positions := range byParcel {

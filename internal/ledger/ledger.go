@@ -102,6 +102,7 @@ type Ledger struct {
 	log    *slog.Logger
 	db     *sql.DB // the one writing connection; nil when read-only
 	reader *sql.DB
+	parcel *sql.Stmt // the reader's statement that is asked most
 	lock   *flock.Flock
 	lease  string
 	writer *writer
@@ -220,6 +221,10 @@ func Open(ctx context.Context, opts Options) (*Ledger, error) {
 			_ = l.Close()
 			return nil, explain("open the ledger", err)
 		}
+	}
+	if l.parcel, err = l.reader.PrepareContext(ctx, parcelSQL); err != nil {
+		_ = l.Close()
+		return nil, explain("open the ledger", err)
 	}
 	if err := l.checkAPI(ctx, opts.API); err != nil {
 		_ = l.Close()
@@ -356,6 +361,9 @@ func (l *Ledger) Close() error {
 		_, err := l.db.ExecContext(context.Background(), `UPDATE meta SET value = '1' WHERE name = 'clean'`)
 		errs = append(errs, err)
 	}
+	if l.parcel != nil {
+		errs = append(errs, l.parcel.Close())
+	}
 	if l.reader != nil {
 		errs = append(errs, l.reader.Close())
 	}
@@ -365,7 +373,7 @@ func (l *Ledger) Close() error {
 	if l.lock != nil {
 		errs = append(errs, l.lock.Unlock())
 	}
-	l.writer, l.reader, l.db, l.lock = nil, nil, nil, nil
+	l.writer, l.parcel, l.reader, l.db, l.lock = nil, nil, nil, nil, nil
 	return explain("close the ledger", errors.Join(errs...))
 }
 

@@ -57,22 +57,27 @@ func (l *Ledger) Ready(ctx context.Context, sources []string) ([]timesheet.Lane,
 	return ready, explain("read the plan", rows.Err())
 }
 
+const parcelSQL = `SELECT s.name, p.lane, p.lanes, p.op, p.target, p.state, p.reason, p.detail, p.n, p.settled, p.begun, p.gone,
+		p.since, p.absent, p.attempts, p.idem_key, p.key_expires, p.body, d.records, d.facts, c.rest
+	FROM parcel p JOIN source s ON s.id = p.source JOIN detail d ON d.parcel = p.id LEFT JOIN content c ON c.parcel = p.id WHERE p.id = ?`
+
 // Parcel reads one parcel with its entries.
 func (l *Ledger) Parcel(ctx context.Context, id int64) (*timesheet.Parcel, error) {
-	p, err := loadParcel(ctx, l.reader, id)
+	p, err := scanParcel(l.parcel.QueryRowContext(ctx, id), id)
 	return p, explain("read the plan", err)
 }
 
 func loadParcel(ctx context.Context, q queryer, id int64) (*timesheet.Parcel, error) {
+	return scanParcel(q.QueryRowContext(ctx, parcelSQL, id), id)
+}
+
+func scanParcel(row *sql.Row, id int64) (*timesheet.Parcel, error) {
 	p := &timesheet.Parcel{ID: id}
 	var n int
 	var gone, records, facts, rest []byte
 	var since, absent, expires int64
-	err := q.QueryRowContext(ctx, `SELECT s.name, p.lane, p.lanes, p.op, p.target, p.state, p.reason, p.detail, p.n, p.settled, p.begun, p.gone,
-			p.since, p.absent, p.attempts, p.idem_key, p.key_expires, p.body, d.records, d.facts, c.rest
-		FROM parcel p JOIN source s ON s.id = p.source JOIN detail d ON d.parcel = p.id LEFT JOIN content c ON c.parcel = p.id WHERE p.id = ?`, id).
-		Scan(&p.Source, &p.Lane, &p.Lanes, &p.Op, &p.Target, &p.State, &p.Reason, &p.Detail, &n, &p.Settled, &p.Begun, &gone,
-			&since, &absent, &p.Attempts, &p.IdempotencyKey, &expires, &p.Body, &records, &facts, &rest)
+	err := row.Scan(&p.Source, &p.Lane, &p.Lanes, &p.Op, &p.Target, &p.State, &p.Reason, &p.Detail, &n, &p.Settled, &p.Begun, &gone,
+		&since, &absent, &p.Attempts, &p.IdempotencyKey, &expires, &p.Body, &records, &facts, &rest)
 	if err != nil {
 		return nil, err
 	}

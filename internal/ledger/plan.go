@@ -19,7 +19,7 @@ const maxParcel = 2000
 // Commit or Rollback. It belongs to one goroutine.
 //
 // Rows are added as they are read. What is kept of each new one is a fresh
-// record of 40 bytes, so that the index can be filled in key order at the end
+// record of 44 bytes, so that the index can be filled in key order at the end
 // and the days can be judged; everything else is in parcels on disk.
 type Planning struct {
 	l      *Ledger
@@ -55,18 +55,26 @@ type Planning struct {
 // fresh is an entry that this plan adds.
 type fresh struct {
 	key     timesheet.Packed
-	digest  uint64
+	digest  [8]byte // of 64 bits, but a uint64 would leave a gap in each record
 	person  uint32
 	seconds uint32
 	start   uint32 // seconds into the day plus one; 0 without a time of day
 	parcel  uint32
 	pos     uint16
-	trusted bool
-	// conflict: another row of the read has the same id and another content.
-	conflict bool
-	renewed  bool // it was known before, and has its place in the index
-	state    byte // 0: new
+	is      traits
 }
+
+// traits of a fresh entry.
+type traits uint8
+
+const (
+	trusted  traits = 1 << iota // it has an id of the tracker's
+	conflict                    // another row of the read has the same id and another content
+	renewed                     // it was known before, and has its place in the index
+	notNew                      // it is held, or assumed sent
+)
+
+func (t traits) has(one traits) bool { return t&one != 0 }
 
 type parcelState struct {
 	state   timesheet.State
