@@ -12,14 +12,15 @@ import (
 	"github.com/exampleco/tsupload/internal/timesheet"
 )
 
-// laneRun sends one lane's parcels, one Batch after the other.
+// laneRun sends lanes, one Batch after the other.
 type laneRun struct {
 	*sending
 	// pending is how the last Batch ended; it is recorded together with the
-	// beginning of the next.
+	// beginning of the next, be it of this lane or of another.
 	pending *timesheet.Settlement
 }
 
+// run sends the parcels of a lane.
 func (l *laneRun) run(ctx context.Context, parcels []int64) error {
 	for _, id := range parcels {
 		p, err := l.u.cfg.Ledger.Parcel(ctx, id)
@@ -33,7 +34,7 @@ func (l *laneRun) run(ctx context.Context, parcels []int64) error {
 			return errors.Join(err, l.flush(ctx))
 		}
 	}
-	return l.flush(ctx)
+	return nil
 }
 
 func (l *laneRun) flush(ctx context.Context) error {

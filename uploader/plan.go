@@ -36,6 +36,9 @@ func (u *Uploader) planFeed(ctx context.Context, feed *Feed, s *SourceReport) er
 	if err != nil {
 		return err
 	}
+	if u.cfg.Surveyed != nil {
+		u.cfg.Surveyed(survey.Rows)
+	}
 	tx, err := u.cfg.Ledger.Plan(ctx, feed.ID, u.cfg.RunID, survey.Rows, u.cfg.API.parcelSize())
 	if err != nil {
 		return err

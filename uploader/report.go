@@ -86,21 +86,23 @@ func (s *SourceReport) tally(state timesheet.State, reason timesheet.Reason) *Ta
 
 func (s *SourceReport) week(state timesheet.State, person string, day timesheet.Day) *Tally {
 	w := Week{Person: person, Monday: day.Monday()}
-	if _, ok := s.Weeks[w]; !ok && len(s.Weeks) >= maxWeeks {
-		s.collapse()
-	}
-	if s.Weeks[w] == nil && len(s.Weeks) > 0 {
+	states := s.Weeks[w]
+	if states == nil {
+		if len(s.Weeks) >= maxWeeks {
+			s.collapse()
+		}
 		if everybody := (Week{All: true, Monday: w.Monday}); s.Weeks[everybody] != nil {
-			w = everybody
+			w, states = everybody, s.Weeks[everybody]
 		}
 	}
-	if s.Weeks[w] == nil {
-		s.Weeks[w] = map[timesheet.State]*Tally{}
+	if states == nil {
+		states = map[timesheet.State]*Tally{}
+		s.Weeks[w] = states
 	}
-	t := s.Weeks[w][state]
+	t := states[state]
 	if t == nil {
 		t = &Tally{}
-		s.Weeks[w][state] = t
+		states[state] = t
 	}
 	return t
 }

@@ -2,7 +2,6 @@ package uploader
 
 import (
 	"context"
-	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -60,60 +59,75 @@ func (u *Uploader) send(ctx context.Context, r *Report) error {
 
 // round sends what is ready. What comes out of it as new, because the API
 // accepts only parts of a batch, is for another round.
-func (s *sending) round(ctx context.Context, ready map[int]map[int][]int64) {
-	u := s.u
-	plans := slices.SortedFunc(maps.Keys(ready), func(a, b int) int {
-		if now := u.cfg.API.lanes(); a == now || b == now {
-			return map[bool]int{true: 1, false: -1}[a == now]
+func (s *sending) round(ctx context.Context, ready []timesheet.Lane) {
+	now := s.u.cfg.API.lanes()
+	slices.SortStableFunc(ready, func(a, b timesheet.Lane) int {
+		if a.Lanes != b.Lanes && (a.Lanes == now || b.Lanes == now) {
+			return map[bool]int{true: 1, false: -1}[a.Lanes == now]
 		}
-		return a - b
+		return a.Lanes - b.Lanes
 	})
-	for _, lanes := range plans {
-		var wg sync.WaitGroup
-		slots := make(chan struct{}, u.cfg.API.Concurrency)
-		for _, lane := range slices.Sorted(maps.Keys(ready[lanes])) {
-			slots <- struct{}{}
-			wg.Go(func() {
-				defer func() { <-slots }()
-				l := &laneRun{sending: s}
-				if err := rescue.Do(func() error { return l.run(ctx, ready[lanes][lane]) }); err != nil {
+	for len(ready) > 0 {
+		n := 1
+		for n < len(ready) && ready[n].Lanes == ready[0].Lanes {
+			n++
+		}
+		s.plan(ctx, ready[:n])
+		ready = ready[n:]
+	}
+}
+
+// plan sends the lanes of plans with one number of lanes, as many at a time as
+// the API is to have requests. The fullest go first, so that none is left
+// alone at the end.
+func (s *sending) plan(ctx context.Context, ready []timesheet.Lane) {
+	lanes := make(chan timesheet.Lane)
+	var wg sync.WaitGroup
+	for range min(s.u.cfg.API.Concurrency, len(ready)) {
+		wg.Go(func() {
+			l := &laneRun{sending: s}
+			for lane := range lanes {
+				if err := rescue.Do(func() error { return l.run(ctx, lane.Parcels) }); err != nil {
 					s.fail(err)
 				}
-			})
-		}
-		wg.Wait()
+			}
+			if err := rescue.Do(func() error { return l.flush(ctx) }); err != nil {
+				s.fail(err)
+			}
+		})
 	}
+	for _, lane := range ready {
+		lanes <- lane
+	}
+	close(lanes)
+	wg.Wait()
 }
 
 // ready lists what there is to send. Entries of other days than --since and
 // --until ask for are left to a later run; where a parcel has both, they move
 // to one of their own.
-func (u *Uploader) ready(ctx context.Context) (map[int]map[int][]int64, error) {
+func (u *Uploader) ready(ctx context.Context) ([]timesheet.Lane, error) {
 	ready, err := u.cfg.Ledger.Ready(ctx, u.feedIDs())
 	if err != nil || u.cfg.Since == nil && u.cfg.Until == nil {
 		return ready, err
 	}
-	for planned, lanes := range ready {
-		for lane, parcels := range lanes {
-			var keep []int64
-			for _, id := range parcels {
-				inside, err := u.keepWindow(ctx, id)
-				if err != nil {
-					return nil, err
-				}
-				if inside {
-					keep = append(keep, id)
-				}
+	inside := ready[:0]
+	for _, lane := range ready {
+		var keep []int64
+		for _, id := range lane.Parcels {
+			ok, err := u.keepWindow(ctx, id)
+			if err != nil {
+				return nil, err
 			}
-			if lanes[lane] = keep; len(keep) == 0 {
-				delete(lanes, lane)
+			if ok {
+				keep = append(keep, id)
 			}
 		}
-		if len(lanes) == 0 {
-			delete(ready, planned)
+		if lane.Parcels = keep; len(keep) > 0 {
+			inside = append(inside, lane)
 		}
 	}
-	return ready, nil
+	return inside, nil
 }
 
 // keepWindow leaves in a parcel only what is inside of the window; it tells

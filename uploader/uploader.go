@@ -60,8 +60,8 @@ type Ledger interface {
 	Settled(ctx context.Context, source string) (bool, error)
 	AssumeSentBefore(ctx context.Context) (timesheet.Day, error)
 	Plan(ctx context.Context, source, run string, rows, size int) (Planning, error)
-	// Ready lists parcels with something to send by number of lanes and lane.
-	Ready(ctx context.Context, sources []string) (map[int]map[int][]int64, error)
+	// Ready lists the lanes that have something to send, the fullest first.
+	Ready(ctx context.Context, sources []string) ([]timesheet.Lane, error)
 	Parcel(ctx context.Context, id int64) (*timesheet.Parcel, error)
 	// Record makes durable how a lane's last Batch ended and which is begun
 	// next. Bytes of the Batch may leave once it has returned nil.
@@ -135,6 +135,8 @@ type Config struct {
 	MaxRejectRatio float64
 	// Diagnose names facts about the token that explain a refusal; may be nil.
 	Diagnose func() []string
+	// Surveyed is told how many rows are about to be planned; may be nil.
+	Surveyed func(rows int)
 	// Progress is called with entries settled and entries to send; may be nil.
 	Progress func(done, total int)
 	// Alive is called with every step that the run makes, from any goroutine: rows
@@ -313,10 +315,8 @@ func (u *Uploader) outstanding(ctx context.Context, r *Report) (work, error) {
 	if err != nil {
 		return w, err
 	}
-	for _, lanes := range ready {
-		for _, parcels := range lanes {
-			w.total += len(parcels)
-		}
+	for _, lane := range ready {
+		w.total += lane.Left
 	}
 	r.toSend = w.total > 0
 	return w, nil

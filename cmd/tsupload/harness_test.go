@@ -522,6 +522,66 @@ func (w *rig) integrity() {
 	if err := db.QueryRowContext(w.t.Context(), "SELECT count(*) FROM parcel WHERE begun > settled").Scan(&begun); err != nil || begun != 0 {
 		w.t.Errorf("%d parcels are still being sent, %v", begun, err)
 	}
+	var waiting int
+	if err := db.QueryRowContext(w.t.Context(), "SELECT count(*) FROM journal").Scan(&waiting); err != nil || waiting != 0 {
+		w.t.Errorf("%d rows are left in the journal, %v", waiting, err)
+	}
+	w.indexed(db)
+}
+
+// indexed compares the two places that say where an entry is: the index, which
+// keeps it from being there twice, and the parcels, which are read when most of
+// it is asked for.
+func (w *rig) indexed(db *sql.DB) {
+	w.t.Helper()
+	const record = 24
+	rows, err := db.QueryContext(w.t.Context(), `SELECT p.id, p.n, coalesce(p.gone, x''), d.records FROM parcel p JOIN detail d ON d.parcel = p.id
+		WHERE p.live > 0 AND (p.op = 'create' OR p.state = 'new' AND p.settled = p.n)`)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer rows.Close()
+	type place struct {
+		key    string
+		parcel int64
+		pos    int
+	}
+	held := map[place]bool{}
+	for rows.Next() {
+		var id int64
+		var n int
+		var gone, records []byte
+		if err := rows.Scan(&id, &n, &gone, &records); err != nil {
+			w.t.Fatal(err)
+		}
+		for pos := range n {
+			held[place{string(records[pos*record : pos*record+16]), id, pos}] = true
+		}
+		for ; len(gone) > 1; gone = gone[2:] {
+			pos := int(gone[0])<<8 | int(gone[1])
+			delete(held, place{string(records[pos*record : pos*record+16]), id, pos})
+		}
+	}
+	index, err := db.QueryContext(w.t.Context(), `SELECT key, parcel, pos FROM entry`)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer index.Close()
+	n := 0
+	for index.Next() {
+		var p place
+		var key []byte
+		if err := index.Scan(&key, &p.parcel, &p.pos); err != nil {
+			w.t.Fatal(err)
+		}
+		if p.key = string(key); !held[p] {
+			w.t.Errorf("the index has an entry at %d of parcel %d that is not there", p.pos, p.parcel)
+		}
+		n++
+	}
+	if err := errors.Join(rows.Err(), index.Err()); err != nil || n != len(held) {
+		w.t.Errorf("%d entries in the index, %d in parcels, %v", n, len(held), err)
+	}
 }
 
 // each runs cases as sub-tests, several at once: most of their time is waiting.

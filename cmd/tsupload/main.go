@@ -7,7 +7,6 @@ import (
 	"context"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 	_ "time/tzdata" // zones must be known where the system has none
 )
@@ -20,11 +19,6 @@ var (
 )
 
 func main() {
-	// A large plan keeps one block of records that never becomes garbage; the
-	// default would let as much garbage again pile up beside it.
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(40)
-	}
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	os.Exit(run(context.Background(), environment{

@@ -306,7 +306,7 @@ func (a *app) runMended(ctx context.Context, cfg *config.Config, name, path stri
 		return err
 	}
 	p := pass{app: a, cfg: cfg, sources: sources, opts: opts, log: a.logger(cfg)}
-	r, waiting, err := p.run(ctx, a.stopping)
+	r, waiting, err := p.observed(ctx, a.stopping)
 	if r == nil {
 		return err
 	}

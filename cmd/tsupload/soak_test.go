@@ -69,7 +69,7 @@ func TestSoak(t *testing.T) {
 		environment: environment{
 			stdout: &log, stderr: &log, stdin: strings.NewReader(""),
 			getenv: func(name string) string {
-				return map[string]string{"TSUPLOAD_CLIENT_SECRET": w.sandbox.ClientSecret(), "TSUPLOAD_CONFIG": "tsupload.yaml"}[name]
+				return map[string]string{"TSUPLOAD_CLIENT_SECRET": w.sandbox.ClientSecret(), "TSUPLOAD_CONFIG": "tsupload.yaml", "GOGC": "100"}[name]
 			},
 		},
 		stopping: make(chan struct{}), cut: make(chan struct{}), overrides: map[string]string{}, output: "table",

@@ -31,18 +31,21 @@ func (p *Planning) Add(e *timesheet.Entry, fate timesheet.Fate, lane, lanes int)
 	}
 	key := e.Key.Packed(e.Day)
 	p.fresh = append(p.fresh, p.freshOf(e, key, fate, b))
-	b.add(key, e)
+	b.add(key, e.Digest.Short(), e)
 	return nil
 }
 
 // freshOf is the record of an entry that is about to be added to b.
 func (p *Planning) freshOf(e *timesheet.Entry, key timesheet.Packed, fate timesheet.Fate, b *builder) fresh {
 	f := fresh{
-		key: key, digest: e.Digest.Short(), person: p.person(e.Person), seconds: uint32(min(max(e.Duration, 0), 1<<31)),
-		parcel: uint32(b.id), pos: uint16(b.n), trusted: e.ID != "",
+		key: key, digest: [8]byte(e.Digest[:8]), person: p.person(e.Person), seconds: uint32(min(max(e.Duration, 0), 1<<31)),
+		parcel: uint32(b.id), pos: uint16(b.n),
+	}
+	if e.ID != "" {
+		f.is |= trusted
 	}
 	if fate.State != timesheet.StateNew {
-		f.state = 1
+		f.is |= notNew
 	}
 	if !e.Start.IsZero() {
 		h, m, s := e.Start.Clock()
@@ -63,10 +66,10 @@ func (p *Planning) Replace(e *timesheet.Entry, known *timesheet.Known, fate time
 	}
 	_, err = p.exec(`UPDATE entry SET digest = ?, parcel = ?, pos = ? WHERE key = ?`, int64(e.Digest.Short()), b.id, b.n, known.Key[:])
 	f := p.freshOf(e, known.Key, fate, b)
-	f.renewed = true
+	f.is |= renewed
 	p.fresh = append(p.fresh, f)
 	p.renewed[known.Key] = e.Digest.Short()
-	b.add(known.Key, e)
+	b.add(known.Key, e.Digest.Short(), e)
 	return explain("plan", err)
 }
 
@@ -104,7 +107,7 @@ func (p *Planning) amend(e *timesheet.Entry, known *timesheet.Known, fate timesh
 	if err != nil {
 		return false, err
 	}
-	b.add(known.Key, e)
+	b.add(known.Key, e.Digest.Short(), e)
 	if _, err := p.exec(`INSERT INTO amendment VALUES (?, ?, ?)`, known.Key[:], int64(e.Digest.Short()), b.id); err != nil {
 		return false, err
 	}
@@ -168,7 +171,7 @@ func (p *Planning) builder(s slot) (*builder, error) {
 		if err := p.flush(s, b); err != nil {
 			return nil, explain("plan", err)
 		}
-		b.keys, b.facts, b.rest, b.n, b.seconds, b.file = b.keys[:0], b.facts[:0], b.rest[:0], 0, 0, ""
+		b.records, b.facts, b.rest, b.n, b.seconds, b.file = b.records[:0], b.facts[:0], b.rest[:0], 0, 0, ""
 		b.id, p.nextParcel = p.nextParcel, p.nextParcel+1
 		return b, nil
 	}
@@ -194,7 +197,7 @@ func (p *Planning) flush(s slot, b *builder) error {
 		b.n, settled, settled, b.n, int64(b.seconds), p.now, p.now); err != nil {
 		return err
 	}
-	if _, err := p.exec(`INSERT INTO detail VALUES (?, ?, ?)`, b.id, b.keys, b.facts); err != nil {
+	if _, err := p.exec(`INSERT INTO detail VALUES (?, ?, ?)`, b.id, b.records, b.facts); err != nil {
 		return err
 	}
 	if settled == b.n {

@@ -115,8 +115,8 @@ func BenchmarkCommit(b *testing.B) {
 				b.Fatal(err)
 			}
 			var parcels []int64
-			for _, lane := range ready[4] {
-				parcels = append(parcels, lane...)
+			for _, lane := range ready {
+				parcels = append(parcels, lane.Parcels...)
 			}
 			work := make(chan int64, len(parcels))
 			for _, id := range parcels {

@@ -16,19 +16,26 @@ const codecVersion = 1
 
 var errCodec = errors.New("entries in the ledger cannot be decoded")
 
+// A record is what names an entry and tells its content from another: sixteen
+// bytes of key, eight of the Digest.
+const (
+	keySize    = len(timesheet.Packed{})
+	recordSize = keySize + 8
+)
+
 // packer gathers the entries of one parcel.
 type packer struct {
-	keys, facts, rest []byte
-	n                 int
-	seconds           timesheet.Seconds
-	file              string
+	records, facts, rest []byte
+	n                    int
+	seconds              timesheet.Seconds
+	file                 string
 }
 
-func (p *packer) add(key timesheet.Packed, e *timesheet.Entry) {
+func (p *packer) add(key timesheet.Packed, digest uint64, e *timesheet.Entry) {
 	if p.n == 0 {
 		p.facts, p.rest = append(p.facts, codecVersion), append(p.rest, codecVersion)
 	}
-	p.keys = append(p.keys, key[:]...)
+	p.records = binary.BigEndian.AppendUint64(append(p.records, key[:]...), digest)
 	b := p.facts
 	b = putString(b, e.Person)
 	b = putString(b, e.Project)
@@ -144,13 +151,13 @@ func eachFact(facts []byte, n int, each func(i int, person, project, file, id st
 }
 
 // unpack decodes n entries; rest is nil once they are settled.
-func unpack(source string, keys, facts, rest []byte, n int) ([]timesheet.Packed, []timesheet.Entry, error) {
-	if len(keys) != n*len(timesheet.Packed{}) {
+func unpack(source string, records, facts, rest []byte, n int) ([]timesheet.Packed, []timesheet.Entry, error) {
+	if len(records) != n*recordSize {
 		return nil, nil, errCodec
 	}
 	packed := make([]timesheet.Packed, n)
 	for i := range packed {
-		copy(packed[i][:], keys[i*len(packed[i]):])
+		copy(packed[i][:], records[i*recordSize:])
 	}
 	entries := make([]timesheet.Entry, n)
 	err := eachFact(facts, n, func(i int, person, project, file, id string, line int, day timesheet.Day, s timesheet.Seconds) {

@@ -31,9 +31,9 @@ func FuzzCodec(f *testing.F) {
 		var p packer
 		want := []timesheet.Entry{e, e, other, e}
 		for i := range want {
-			p.add(timesheet.Packed{byte(i)}, &want[i])
+			p.add(timesheet.Packed{byte(i)}, uint64(i), &want[i])
 		}
-		keys, got, err := unpack("s", p.keys, p.facts, p.rest, p.n)
+		keys, got, err := unpack("s", p.records, p.facts, p.rest, p.n)
 		if err != nil || len(got) != len(want) {
 			t.Fatal(err)
 		}
@@ -49,12 +49,12 @@ func FuzzCodec(f *testing.F) {
 		}
 		// Cut anywhere, it is refused.
 		for n := range len(p.facts) {
-			if _, _, err := unpack("s", p.keys, p.facts[:n], p.rest, p.n); err == nil {
+			if _, _, err := unpack("s", p.records, p.facts[:n], p.rest, p.n); err == nil {
 				t.Fatalf("facts of %d bytes are taken for %d", n, len(p.facts))
 			}
 		}
-		_, _, _ = unpack("s", p.keys, noise, p.rest, p.n)
-		_, _, _ = unpack("s", p.keys, p.facts, noise, p.n)
+		_, _, _ = unpack("s", p.records, noise, p.rest, p.n)
+		_, _, _ = unpack("s", p.records, p.facts, noise, p.n)
 	})
 }
 

@@ -18,6 +18,9 @@ func note(ctx context.Context, tx *sql.Tx, parcel int64, at time.Time, what, det
 
 // InDoubt lists the parcels whose end is not known, oldest first.
 func (l *Ledger) InDoubt(ctx context.Context) ([]*timesheet.Parcel, error) {
+	if err := l.upToDate(ctx); err != nil {
+		return nil, err
+	}
 	rows, err := l.reader.QueryContext(ctx, `SELECT id FROM parcel WHERE state = 'in_doubt' AND live > 0 ORDER BY id`)
 	if err != nil {
 		return nil, explain("read what is in doubt", err)

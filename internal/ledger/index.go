@@ -3,9 +3,12 @@ package ledger
 import (
 	"bytes"
 	"database/sql"
+	"encoding/binary"
+	"errors"
 	"slices"
 	"strings"
 
+	"github.com/exampleco/tsupload/internal/rescue"
 	"github.com/exampleco/tsupload/internal/timesheet"
 )
 
@@ -34,7 +37,7 @@ func (p *Planning) fillIndex(twice func(timesheet.Fresh)) error {
 		if len(kept) > 0 && kept[len(kept)-1].key == f.key {
 			// Under one id the two files may say different things.
 			if kept[len(kept)-1].digest != f.digest {
-				kept[len(kept)-1].conflict = true
+				kept[len(kept)-1].is |= conflict
 			}
 			twice(p.shown(&f))
 			if err := goneFrom(p.ctx, p.tx, int64(f.parcel), int(f.pos), timesheet.Seconds(f.seconds)); err != nil {
@@ -48,16 +51,27 @@ func (p *Planning) fillIndex(twice func(timesheet.Fresh)) error {
 	// An entry that was there before must have been found by Lookup: the
 	// primary key refuses to have it in two parcels.
 	added := kept
+	var order []uint32
+	byID := make(chan error, 1)
+	go func() { // SQLite keeps one core busy, this another
+		byID <- rescue.Do(func() error { order = p.orderByID(); return nil })
+	}()
 	if len(p.renewed) > 0 {
-		added = slices.DeleteFunc(slices.Clone(kept), func(f fresh) bool { return f.renewed })
+		added = slices.DeleteFunc(slices.Clone(kept), func(f fresh) bool { return f.is.has(renewed) })
 	}
-	if err := p.insertRows("INSERT INTO entry VALUES ", 4, len(added), func(i int, args []any) []any {
+	err := p.insertRows("INSERT INTO entry VALUES ", 4, len(added), func(i int, args []any) []any {
 		f := &added[i]
-		return append(args, f.key[:], int64(f.digest), int64(f.parcel), int64(f.pos))
-	}); err != nil {
+		return append(args, f.key[:], int64(binary.BigEndian.Uint64(f.digest[:])), int64(f.parcel), int64(f.pos))
+	})
+	if err := errors.Join(err, <-byID); err != nil {
 		return err
 	}
-	return p.indexTrusted()
+	// Entries with an id of the tracker's are known by that id, so that they
+	// are still known when their day has changed.
+	return p.insertRows("INSERT OR IGNORE INTO trusted VALUES ", 2, len(order), func(i int, args []any) []any {
+		f := &p.fresh[order[i]]
+		return append(args, f.key[4:], int64(f.key.Day()))
+	})
 }
 
 // byKey sorts by key, and equal keys by what was read first.
@@ -71,26 +85,22 @@ func byKey(a, b fresh) int {
 	return int(a.pos) - int(b.pos)
 }
 
-// indexTrusted makes entries with an id of the tracker's known by that id, so
-// that they are still known when their day has changed.
-func (p *Planning) indexTrusted() error {
-	trusted := 0
+// orderByID sorts the fresh entries with an id of the tracker's by that id.
+func (p *Planning) orderByID() []uint32 {
+	n := 0
 	for i := range p.fresh {
-		if p.fresh[i].trusted {
-			trusted++
+		if p.fresh[i].is.has(trusted) {
+			n++
 		}
 	}
-	order := make([]uint32, 0, trusted)
+	order := make([]uint32, 0, n)
 	for i := range p.fresh {
-		if p.fresh[i].trusted {
+		if p.fresh[i].is.has(trusted) {
 			order = append(order, uint32(i))
 		}
 	}
 	slices.SortFunc(order, func(a, b uint32) int { return bytes.Compare(p.fresh[a].key[4:], p.fresh[b].key[4:]) })
-	return p.insertRows("INSERT OR IGNORE INTO trusted VALUES ", 2, len(order), func(i int, args []any) []any {
-		f := &p.fresh[order[i]]
-		return append(args, f.key[4:], int64(f.key.Day()))
-	})
+	return order
 }
 
 // insertRows inserts n rows, many at a time.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"database/sql"
+	"encoding/binary"
 	"errors"
 	"slices"
 
@@ -55,7 +56,7 @@ func (p *Planning) Days(judge func(day timesheet.Day, known []timesheet.Known, a
 func (p *Planning) shown(f *fresh) timesheet.Fresh {
 	shown := timesheet.Fresh{
 		Key: f.key, Person: p.persons[f.person], Seconds: timesheet.Seconds(f.seconds), Start: int(f.start) - 1,
-		Trusted: f.trusted, Conflict: f.conflict, New: f.state == 0,
+		Trusted: f.is.has(trusted), Conflict: f.is.has(conflict), New: !f.is.has(notNew),
 	}
 	shown.State, shown.Reason = p.stateAt(int64(f.parcel), int(f.pos))
 	return shown
@@ -75,20 +76,16 @@ func (p *Planning) knownOn(day timesheet.Day, all bool) ([]timesheet.Known, erro
 	if p.total == 0 {
 		return nil, nil
 	}
-	low, high := timesheet.Key{}.Packed(day), timesheet.Key{}.Packed(day+1)
 	var places []place
-	if p.loaded {
-		from, _ := slices.BinarySearchFunc(p.bulk, low, func(k bulkKnown, key timesheet.Packed) int { return bytes.Compare(k.key[:], key[:]) })
-		for _, k := range p.bulk[from:] {
-			if bytes.Compare(k.key[:], high[:]) >= 0 {
-				break
-			}
+	if p.bulk != nil {
+		for _, k := range p.bulk.on(day) {
 			if _, mine := p.freshAt(k.key); mine {
 				continue
 			}
 			places = append(places, place{key: k.key, digest: k.digest, parcel: int64(k.parcel), pos: int64(k.pos), seen: k.seen})
 		}
 	} else {
+		low, high := timesheet.Key{}.Packed(day), timesheet.Key{}.Packed(day+1)
 		rows, err := p.tx.QueryContext(p.ctx, `SELECT key, digest, parcel, pos FROM entry WHERE key >= ? AND key < ?`, low[:], high[:])
 		if err != nil {
 			return nil, err
@@ -188,7 +185,7 @@ func (p *Planning) hold(keys []timesheet.Packed, fate timesheet.Fate) error {
 		}
 		byParcel[parcel] = append(byParcel[parcel], pos)
 		if i, ok := p.freshAt(key); ok {
-			p.fresh[i].state = 1
+			p.fresh[i].is |= notNew
 		}
 	}
 	for parcel, positions := range byParcel {
@@ -239,9 +236,9 @@ func (p *Planning) SeenMissing() ([]timesheet.Packed, error) {
 }
 
 func (p *Planning) wasSeen(key timesheet.Packed) bool {
-	if p.loaded {
-		at, ok := slices.BinarySearchFunc(p.bulk, key, func(k bulkKnown, key timesheet.Packed) int { return bytes.Compare(k.key[:], key[:]) })
-		return ok && p.bulk[at].seen
+	if p.bulk != nil {
+		k := p.bulk.find(key)
+		return k != nil && k.seen
 	}
 	return slices.Contains(p.seen, key)
 }
@@ -282,6 +279,10 @@ func split(ctx context.Context, tx *sql.Tx, parcel int64, positions []int, fate 
 	if err != nil {
 		return 0, err
 	}
+	var records []byte
+	if err := tx.QueryRowContext(ctx, `SELECT records FROM detail WHERE parcel = ?`, parcel).Scan(&records); err != nil {
+		return 0, err
+	}
 	var child packer
 	var moved []int
 	slices.Sort(positions)
@@ -289,7 +290,7 @@ func split(ctx context.Context, tx *sql.Tx, parcel int64, positions []int, fate 
 		if from.Gone[pos] {
 			continue
 		}
-		child.add(from.Keys[pos], &from.Entries[pos])
+		child.add(from.Keys[pos], binary.BigEndian.Uint64(records[pos*recordSize+keySize:]), &from.Entries[pos])
 		moved = append(moved, pos)
 	}
 	if len(moved) == 0 {
@@ -301,7 +302,7 @@ func split(ctx context.Context, tx *sql.Tx, parcel int64, positions []int, fate 
 		fate.State, fate.Reason, fate.Detail, child.n, child.n, int64(child.seconds), now, now, parcel).Scan(&id); err != nil {
 		return 0, err
 	}
-	if _, err := tx.ExecContext(ctx, `INSERT INTO detail VALUES (?,?,?)`, id, child.keys, child.facts); err != nil {
+	if _, err := tx.ExecContext(ctx, `INSERT INTO detail VALUES (?,?,?)`, id, child.records, child.facts); err != nil {
 		return 0, err
 	}
 	if _, err := tx.ExecContext(ctx, `INSERT INTO content VALUES (?,?)`, id, child.rest); err != nil {

@@ -102,6 +102,7 @@ type Ledger struct {
 	log    *slog.Logger
 	db     *sql.DB // the one writing connection; nil when read-only
 	reader *sql.DB
+	parcel *sql.Stmt // the reader's statement that is asked most
 	lock   *flock.Flock
 	lease  string
 	writer *writer
@@ -211,7 +212,17 @@ func Open(ctx context.Context, opts Options) (*Ledger, error) {
 			return nil, err
 		}
 	}
-	if l.reader, err = openReader(path); err != nil {
+	if l.reader, err = openReader(path, opts.ReadOnly); err != nil {
+		_ = l.Close()
+		return nil, explain("open the ledger", err)
+	}
+	if opts.ReadOnly {
+		if err := overlay(ctx, l.reader); err != nil {
+			_ = l.Close()
+			return nil, explain("open the ledger", err)
+		}
+	}
+	if l.parcel, err = l.reader.PrepareContext(ctx, parcelSQL); err != nil {
 		_ = l.Close()
 		return nil, explain("open the ledger", err)
 	}
@@ -346,9 +357,12 @@ func (l *Ledger) Size() int64 {
 func (l *Ledger) Close() error {
 	var errs []error
 	if l.writer != nil {
-		errs = append(errs, l.writer.close())
+		errs = append(errs, l.writer.close(), l.writer.fold(context.Background()))
 		_, err := l.db.ExecContext(context.Background(), `UPDATE meta SET value = '1' WHERE name = 'clean'`)
 		errs = append(errs, err)
+	}
+	if l.parcel != nil {
+		errs = append(errs, l.parcel.Close())
 	}
 	if l.reader != nil {
 		errs = append(errs, l.reader.Close())
@@ -359,7 +373,7 @@ func (l *Ledger) Close() error {
 	if l.lock != nil {
 		errs = append(errs, l.lock.Unlock())
 	}
-	l.writer, l.reader, l.db, l.lock = nil, nil, nil, nil
+	l.writer, l.parcel, l.reader, l.db, l.lock = nil, nil, nil, nil, nil
 	return explain("close the ledger", errors.Join(errs...))
 }
 
@@ -464,12 +478,21 @@ func atLeast(version string, want ...int) bool {
 	return true
 }
 
-func openReader(path string) (*sql.DB, error) {
-	q := url.Values{"mode": {"ro"}, "_pragma": {"busy_timeout(5000)", "query_only(on)"}}
+// openReader opens the ledger for reading. alone says that nobody writes in
+// this process: there is one connection then, which may lay tables of its own
+// over those of the ledger.
+func openReader(path string, alone bool) (*sql.DB, error) {
+	q := url.Values{"mode": {"ro"}, "_pragma": {"busy_timeout(5000)"}}
+	if !alone {
+		q.Add("_pragma", "query_only(on)")
+	}
 	db, err := sql.Open("sqlite", dsn(path, q.Encode()))
 	if err != nil {
 		return nil, err
 	}
 	db.SetMaxOpenConns(4)
+	if alone {
+		db.SetMaxOpenConns(1)
+	}
 	return db, nil
 }

@@ -149,11 +149,10 @@ func only(tb testing.TB, l *Ledger) *timesheet.Parcel {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	ids := ready[1][0]
-	if len(ids) != 1 {
+	if len(ready) != 1 || len(ready[0].Parcels) != 1 {
 		tb.Fatalf("got parcels %v, want one", ready)
 	}
-	return parcelOf(tb, l, ids[0])
+	return parcelOf(tb, l, ready[0].Parcels[0])
 }
 
 func parcelOf(tb testing.TB, l *Ledger, id int64) *timesheet.Parcel {
@@ -234,10 +233,8 @@ func mustReady(tb testing.TB, l *Ledger) []int64 {
 		tb.Fatal(err)
 	}
 	var ids []int64
-	for _, lanes := range ready {
-		for _, list := range lanes {
-			ids = append(ids, list...)
-		}
+	for _, lane := range ready {
+		ids = append(ids, lane.Parcels...)
 	}
 	slices.Sort(ids)
 	return ids
@@ -557,8 +554,8 @@ func TestLookups(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if p.loaded != (i == 1) {
-			t.Fatalf("%d rows: everything loaded: %t", rows, p.loaded)
+		if (p.bulk != nil) != (i == 1) {
+			t.Fatalf("%d rows: everything loaded: %t", rows, p.bulk != nil)
 		}
 		if answers[i], err = p.Lookup(ask); err != nil {
 			t.Fatal(err)

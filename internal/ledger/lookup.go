@@ -1,22 +1,12 @@
 package ledger
 
 import (
-	"bytes"
 	"database/sql"
 	"errors"
-	"slices"
 	"strings"
 
 	"github.com/exampleco/tsupload/internal/timesheet"
 )
-
-type bulkKnown struct {
-	key    timesheet.Packed
-	digest uint64
-	parcel uint32
-	pos    uint16
-	seen   bool
-}
 
 // loadMissing keeps the flagged entries; they are few.
 func (p *Planning) loadMissing() error {
@@ -49,27 +39,6 @@ func (p *Planning) loadStates() error {
 			return err
 		}
 		p.states[id] = s
-	}
-	return rows.Err()
-}
-
-func (p *Planning) loadAll() error {
-	p.bulk, p.loaded = make([]bulkKnown, 0, p.total), true
-	rows, err := p.tx.QueryContext(p.ctx, `SELECT key, digest, parcel, pos FROM entry ORDER BY key`)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	var raw sql.RawBytes
-	for rows.Next() {
-		var k bulkKnown
-		var digest int64
-		if err := rows.Scan(&raw, &digest, &k.parcel, &k.pos); err != nil {
-			return err
-		}
-		copy(k.key[:], raw)
-		k.digest = uint64(digest)
-		p.bulk = append(p.bulk, k)
 	}
 	return rows.Err()
 }
@@ -111,13 +80,12 @@ func (p *Planning) Lookup(entries []timesheet.Entry) (found []*timesheet.Known, 
 }
 
 func (p *Planning) lookup(keys []timesheet.Packed, found []*timesheet.Known) error {
-	if p.loaded {
+	if p.bulk != nil {
 		for i := range keys {
-			at, ok := slices.BinarySearchFunc(p.bulk, keys[i], func(k bulkKnown, key timesheet.Packed) int { return bytes.Compare(k.key[:], key[:]) })
-			if !ok {
+			k := p.bulk.find(keys[i])
+			if k == nil {
 				continue
 			}
-			k := &p.bulk[at]
 			k.seen = true
 			if err := p.know(&found[i], k.key, k.digest, int64(k.parcel), int(k.pos)); err != nil {
 				return err

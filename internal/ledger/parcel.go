@@ -1,10 +1,12 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,59 +19,71 @@ type queryer interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 }
 
-// Ready lists, oldest first, the ids of parcels of the sources that have
-// something to send, by the number of lanes they were planned with and by lane.
-// All sources are meant where none is named.
-func (l *Ledger) Ready(ctx context.Context, sources []string) (map[int]map[int][]int64, error) {
-	query, args := `SELECT p.id, p.lanes, p.lane FROM parcel p JOIN source s ON s.id = p.source WHERE p.state = 'new' AND p.settled < p.n AND p.live > 0`, []any{}
+// Ready lists what there is to send of the sources, or of all where none is
+// named: lane by lane, plans with the same number of lanes together, and of
+// each plan the fullest lane first.
+func (l *Ledger) Ready(ctx context.Context, sources []string) ([]timesheet.Lane, error) {
+	if err := l.upToDate(ctx); err != nil {
+		return nil, err
+	}
+	query, args := `SELECT p.id, p.lanes, p.lane, p.n - p.settled FROM parcel p JOIN source s ON s.id = p.source WHERE p.state = 'new' AND p.settled < p.n AND p.live > 0`, []any{}
 	if len(sources) > 0 {
 		query += ` AND s.name IN (?` + strings.Repeat(",?", len(sources)-1) + `)`
 		for _, s := range sources {
 			args = append(args, s)
 		}
 	}
-	rows, err := l.reader.QueryContext(ctx, query+` ORDER BY p.id`, args...)
+	rows, err := l.reader.QueryContext(ctx, query+` ORDER BY p.lanes, p.lane, p.id`, args...)
 	if err != nil {
 		return nil, explain("read the plan", err)
 	}
 	defer rows.Close()
-	ready := map[int]map[int][]int64{}
+	var ready []timesheet.Lane
 	for rows.Next() {
 		var id int64
-		var lanes, lane int
-		if err := rows.Scan(&id, &lanes, &lane); err != nil {
+		var lane timesheet.Lane
+		if err := rows.Scan(&id, &lane.Lanes, &lane.Lane, &lane.Left); err != nil {
 			return nil, explain("read the plan", err)
 		}
-		if ready[lanes] == nil {
-			ready[lanes] = map[int][]int64{}
+		if n := len(ready); n > 0 && ready[n-1].Lanes == lane.Lanes && ready[n-1].Lane == lane.Lane {
+			ready[n-1].Parcels = append(ready[n-1].Parcels, id)
+			ready[n-1].Left += lane.Left
+			continue
 		}
-		ready[lanes][lane] = append(ready[lanes][lane], id)
+		lane.Parcels = []int64{id}
+		ready = append(ready, lane)
 	}
+	slices.SortStableFunc(ready, func(a, b timesheet.Lane) int { return cmp.Or(a.Lanes-b.Lanes, b.Left-a.Left) })
 	return ready, explain("read the plan", rows.Err())
 }
 
+const parcelSQL = `SELECT s.name, p.lane, p.lanes, p.op, p.target, p.state, p.reason, p.detail, p.n, p.settled, p.begun, p.gone,
+		p.since, p.absent, p.attempts, p.idem_key, p.key_expires, p.body, d.records, d.facts, c.rest
+	FROM parcel p JOIN source s ON s.id = p.source JOIN detail d ON d.parcel = p.id LEFT JOIN content c ON c.parcel = p.id WHERE p.id = ?`
+
 // Parcel reads one parcel with its entries.
 func (l *Ledger) Parcel(ctx context.Context, id int64) (*timesheet.Parcel, error) {
-	p, err := loadParcel(ctx, l.reader, id)
+	p, err := scanParcel(l.parcel.QueryRowContext(ctx, id), id)
 	return p, explain("read the plan", err)
 }
 
 func loadParcel(ctx context.Context, q queryer, id int64) (*timesheet.Parcel, error) {
+	return scanParcel(q.QueryRowContext(ctx, parcelSQL, id), id)
+}
+
+func scanParcel(row *sql.Row, id int64) (*timesheet.Parcel, error) {
 	p := &timesheet.Parcel{ID: id}
 	var n int
-	var gone, keys, facts, rest []byte
+	var gone, records, facts, rest []byte
 	var since, absent, expires int64
-	err := q.QueryRowContext(ctx, `SELECT s.name, p.lane, p.lanes, p.op, p.target, p.state, p.reason, p.detail, p.n, p.settled, p.begun, p.gone,
-			p.since, p.absent, p.attempts, p.idem_key, p.key_expires, p.body, d.keys, d.facts, c.rest
-		FROM parcel p JOIN source s ON s.id = p.source JOIN detail d ON d.parcel = p.id LEFT JOIN content c ON c.parcel = p.id WHERE p.id = ?`, id).
-		Scan(&p.Source, &p.Lane, &p.Lanes, &p.Op, &p.Target, &p.State, &p.Reason, &p.Detail, &n, &p.Settled, &p.Begun, &gone,
-			&since, &absent, &p.Attempts, &p.IdempotencyKey, &expires, &p.Body, &keys, &facts, &rest)
+	err := row.Scan(&p.Source, &p.Lane, &p.Lanes, &p.Op, &p.Target, &p.State, &p.Reason, &p.Detail, &n, &p.Settled, &p.Begun, &gone,
+		&since, &absent, &p.Attempts, &p.IdempotencyKey, &expires, &p.Body, &records, &facts, &rest)
 	if err != nil {
 		return nil, err
 	}
 	p.Since, p.AbsentSince, p.KeyExpires = timeOf(since), timeOf(absent), timeOf(expires)
 	p.Gone = getPositions(gone, n)
-	p.Keys, p.Entries, err = unpack(p.Source, keys, facts, rest, n)
+	p.Keys, p.Entries, err = unpack(p.Source, records, facts, rest, n)
 	return p, err
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"os"
 	"strings"
 	"time"
 
@@ -18,7 +19,7 @@ const maxParcel = 2000
 // Commit or Rollback. It belongs to one goroutine.
 //
 // Rows are added as they are read. What is kept of each new one is a fresh
-// record of 40 bytes, so that the index can be filled in key order at the end
+// record of 44 bytes, so that the index can be filled in key order at the end
 // and the days can be judged; everything else is in parcels on disk.
 type Planning struct {
 	l      *Ledger
@@ -36,11 +37,10 @@ type Planning struct {
 	persons    []string
 	personIDs  map[string]uint32
 
-	total      int64 // entries in the ledger
-	held       int64 // those of the source
-	amendments bool  // there are any
-	bulk       []bulkKnown
-	loaded     bool
+	total      int64              // entries in the ledger
+	held       int64              // those of the source
+	amendments bool               // there are any
+	bulk       *bulk              // nil: entries are looked up in the table
 	seen       []timesheet.Packed // known keys met, when nothing is loaded
 	states     map[int64]parcelState
 	days       map[timesheet.Day]struct{}
@@ -55,18 +55,26 @@ type Planning struct {
 // fresh is an entry that this plan adds.
 type fresh struct {
 	key     timesheet.Packed
-	digest  uint64
+	digest  [8]byte // of 64 bits, but a uint64 would leave a gap in each record
 	person  uint32
 	seconds uint32
 	start   uint32 // seconds into the day plus one; 0 without a time of day
 	parcel  uint32
 	pos     uint16
-	trusted bool
-	// conflict: another row of the read has the same id and another content.
-	conflict bool
-	renewed  bool // it was known before, and has its place in the index
-	state    byte // 0: new
+	is      traits
 }
+
+// traits of a fresh entry.
+type traits uint8
+
+const (
+	trusted  traits = 1 << iota // it has an id of the tracker's
+	conflict                    // another row of the read has the same id and another content
+	renewed                     // it was known before, and has its place in the index
+	notNew                      // it is held, or assumed sent
+)
+
+func (t traits) has(one traits) bool { return t&one != 0 }
 
 type parcelState struct {
 	state   timesheet.State
@@ -115,6 +123,11 @@ func (l *Ledger) begin(ctx context.Context) (*sql.Tx, error) {
 	if l.db == nil {
 		return nil, &Error{Kind: Broken, Message: "the ledger is open for reading only"}
 	}
+	if l.writer != nil {
+		if err := l.writer.fold(ctx); err != nil {
+			return nil, err
+		}
+	}
 	tx, err := l.db.BeginTx(ctx, nil)
 	if err != nil {
 		return nil, explain("write to the ledger", err)
@@ -132,9 +145,13 @@ func (l *Ledger) fence(ctx context.Context, tx *sql.Tx) error {
 		return explain("write to the ledger", err)
 	}
 	if lease != l.lease {
-		return &Error{Kind: Stolen, Message: "another process has taken over the ledger", HintText: "look for a second tsupload with the same state directory"}
+		return errStolen()
 	}
 	return nil
+}
+
+func errStolen() error {
+	return &Error{Kind: Stolen, Message: "another process has taken over the ledger", HintText: "look for a second tsupload with the same state directory"}
 }
 
 func (p *Planning) start(rows int) error {
@@ -220,7 +237,34 @@ func (p *Planning) Commit() error {
 	if err == nil {
 		crash.Point("C2")
 	}
+	if err == nil && len(p.fresh) >= manyFresh {
+		err = p.l.growLog(p.ctx)
+	}
 	return explain("write the plan", err)
+}
+
+// manyFresh is from how many new entries on it pays to have room in the
+// write-ahead log: a sync of a file that grows with every commit takes several
+// times as long as of one that is written over.
+const manyFresh = 500
+
+// growLog makes the write-ahead log as long as it becomes between two
+// checkpoints, and has it begin anew.
+func (l *Ledger) growLog(ctx context.Context) error {
+	const long = 1100 * 4096
+	if info, err := os.Stat(l.path + "-wal"); err == nil && info.Size() < long {
+		tx, err := l.db.BeginTx(ctx, nil)
+		if err != nil {
+			return err
+		}
+		// Nobody ever sees it.
+		_, err = tx.ExecContext(ctx, `INSERT INTO journal(id, steps) VALUES (0, zeroblob(?)); DELETE FROM journal WHERE id = 0`, long-info.Size())
+		if err = errors.Join(err, tx.Commit()); err != nil {
+			return err
+		}
+	}
+	_, err := l.db.ExecContext(ctx, `PRAGMA wal_checkpoint(PASSIVE)`)
+	return err
 }
 
 // Rollback forgets the plan. After Commit it does nothing.

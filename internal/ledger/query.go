@@ -24,6 +24,9 @@ type Count struct {
 
 // Counts tells entries and hours by source and state, rejected rows included.
 func (l *Ledger) Counts(ctx context.Context) ([]Count, error) {
+	if err := l.upToDate(ctx); err != nil {
+		return nil, err
+	}
 	rows, err := l.reader.QueryContext(ctx, `
 		WITH one AS (
 			SELECT source, CASE WHEN state <> 'new' THEN state WHEN settled = n THEN 'sent' WHEN begun > settled AND settled = 0 AND begun = n THEN 'sending' ELSE 'new' END AS state,
@@ -73,6 +76,9 @@ func (f *Filter) wants(w *timesheet.Waiting) bool {
 // Entries calls each with every entry and rejected row that f selects, parcel
 // by parcel, oldest plan first.
 func (l *Ledger) Entries(ctx context.Context, f Filter, each func(*timesheet.Waiting) error) error {
+	if err := l.upToDate(ctx); err != nil {
+		return err
+	}
 	query := `SELECT p.id FROM parcel p WHERE p.live > 0`
 	if len(f.States) > 0 && !slices.Contains(f.States, timesheet.StateNew) && !slices.Contains(f.States, timesheet.StateSent) && !slices.Contains(f.States, timesheet.StateSending) {
 		query += ` AND p.state <> 'new'`
@@ -206,6 +212,9 @@ func (l *Ledger) Rows(ctx context.Context, each func(*timesheet.Waiting, *timesh
 // Find returns what a Ref, or its head, stands for: entries with their waiting
 // amendments, or rejected rows.
 func (l *Ledger) Find(ctx context.Context, ref string) ([]*timesheet.Waiting, error) {
+	if err := l.upToDate(ctx); err != nil {
+		return nil, err
+	}
 	low, high, err := timesheet.ParseRef(ref)
 	if err != nil {
 		return nil, err
@@ -257,6 +266,9 @@ type Event struct {
 // History tells, oldest first, what happened to one entry: its plan, every
 // attempt that did not simply succeed, every decision, its receipt.
 func (l *Ledger) History(ctx context.Context, w *timesheet.Waiting) ([]Event, error) {
+	if err := l.upToDate(ctx); err != nil {
+		return nil, err
+	}
 	events, err := l.history(ctx, w)
 	return events, explain("read the history", err)
 }
@@ -269,13 +281,13 @@ func (l *Ledger) history(ctx context.Context, w *timesheet.Waiting) ([]Event, er
 		var run string
 		var n int
 		var began, born int64
-		var keys []byte
-		if err := l.reader.QueryRowContext(ctx, `SELECT p.parent, p.run, p.n, p.began, p.born, d.keys FROM parcel p JOIN detail d ON d.parcel = p.id WHERE p.id = ?`, id).
-			Scan(&parent, &run, &n, &began, &born, &keys); err != nil {
+		var records []byte
+		if err := l.reader.QueryRowContext(ctx, `SELECT p.parent, p.run, p.n, p.began, p.born, d.records FROM parcel p JOIN detail d ON d.parcel = p.id WHERE p.id = ?`, id).
+			Scan(&parent, &run, &n, &began, &born, &records); err != nil {
 			return nil, err
 		}
 		pos := 0
-		for pos < n && string(keys[pos*len(w.Key):(pos+1)*len(w.Key)]) != string(w.Key[:]) {
+		for pos < n && string(records[pos*recordSize:pos*recordSize+keySize]) != string(w.Key[:]) {
 			pos++
 		}
 		own, err := l.eventsOf(ctx, id, pos, until)
@@ -402,6 +414,9 @@ func (l *Ledger) LastRead(ctx context.Context, source string) (stamp string, fin
 
 // Settled tells whether everything of a source is sent or skipped.
 func (l *Ledger) Settled(ctx context.Context, source string) (bool, error) {
+	if err := l.upToDate(ctx); err != nil {
+		return false, err
+	}
 	var open bool
 	err := l.reader.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM parcel p JOIN source s ON s.id = p.source WHERE s.name = ?1 AND p.live > 0 AND p.state <> 'skipped' AND (p.state <> 'new' OR p.settled < p.n))
 		OR EXISTS (SELECT 1 FROM rejection r JOIN source s ON s.id = r.source WHERE s.name = ?1 AND r.state = 'rejected')`, source).Scan(&open)

@@ -60,12 +60,12 @@ CREATE TABLE parcel (
 	CHECK (0 <= settled AND settled <= begun AND begun <= n)
 );
 
--- What stays of the entries of a parcel: packed keys, and origin, person,
--- project, duration.
+-- What stays of the entries of a parcel: key and Digest of each, and origin,
+-- person, project, duration.
 CREATE TABLE detail (
-	parcel INTEGER PRIMARY KEY REFERENCES parcel(id),
-	keys   BLOB NOT NULL,
-	facts  BLOB NOT NULL
+	parcel  INTEGER PRIMARY KEY REFERENCES parcel(id),
+	records BLOB NOT NULL,
+	facts   BLOB NOT NULL
 );
 -- The rest of them, until they are settled.
 CREATE TABLE content (
@@ -114,6 +114,13 @@ CREATE TABLE receipt (
 	answer BLOB,
 	PRIMARY KEY (parcel, pos)
 ) WITHOUT ROWID;
+
+-- Beginnings and ends of requests that are not in parcel and receipt yet: one
+-- row for those of one commit. See journal.go.
+CREATE TABLE journal (
+	id    INTEGER PRIMARY KEY,
+	steps BLOB NOT NULL
+);
 
 -- Rows of an export that never became entries.
 CREATE TABLE rejection (

@@ -34,15 +34,27 @@ type writer struct {
 	steps chan step
 	ended sync.WaitGroup
 	stmts map[string]*sql.Stmt
+
+	mu sync.Mutex
+	// marks are where the parcels stand that the journal has steps of; nil: as
+	// the table says.
+	marks   map[int64]mark
+	waiting bool // there may be something in the journal
+	count   int  // steps in it
+	bytes   int
+	buf     []byte
 }
+
+// mark is how far a parcel is settled and begun.
+type mark struct{ settled, begun int }
 
 // Statements that run once or more for every Batch.
 const (
 	beginSQL = `UPDATE parcel SET state = 'new', begun = ?, began = ?, attempts = attempts + 1, idem_key = ?, key_expires = ?, body_hash = ?, body = ?
 		WHERE id = ? AND settled = ? AND begun = settled AND state IN ('new', 'in_doubt')`
-	// A lane that goes on in the same parcel settles and begins in one statement.
-	nextSQL = `UPDATE parcel SET settled = ?, begun = ?, changed = ?, began = ?, attempts = attempts + 1, idem_key = ?, key_expires = ?, body_hash = ?, body = ?
-		WHERE id = ? AND settled = ? AND begun = ? AND state = 'new'`
+	// What the lease says is asked in the same statement: see Ledger.fence.
+	journalSQL = `INSERT INTO journal(steps) SELECT ? WHERE EXISTS (SELECT 1 FROM meta WHERE name = 'lease' AND value = ?)`
+	markSQL    = `SELECT settled, begun FROM parcel WHERE id = ? AND state = 'new' AND op = 'create'`
 	receiptSQL = `INSERT OR REPLACE INTO receipt VALUES (?,?,?,?,?,?,?)`
 	advanceSQL = `UPDATE parcel SET settled = ?, begun = max(begun, ?), changed = ?, body = NULL WHERE id = ? RETURNING settled = n, op`
 	dropSQL    = `DELETE FROM content WHERE parcel = ?`
@@ -51,8 +63,8 @@ const (
 )
 
 func newWriter(ctx context.Context, l *Ledger) (*writer, error) {
-	w := &writer{l: l, steps: make(chan step, 256), stmts: map[string]*sql.Stmt{}}
-	for _, query := range []string{beginSQL, nextSQL, receiptSQL, advanceSQL, dropSQL} {
+	w := &writer{l: l, steps: make(chan step, 256), stmts: map[string]*sql.Stmt{}, waiting: true}
+	for _, query := range []string{beginSQL, journalSQL, markSQL, receiptSQL, advanceSQL, dropSQL} {
 		s, err := l.db.PrepareContext(ctx, query)
 		if err != nil {
 			return nil, explain("open the ledger", err)
@@ -102,6 +114,9 @@ func (w *writer) loop() {
 			}
 		}
 		err := rescue.Do(func() error { return w.commit(steps) })
+		if _, ok := errors.AsType[*rescue.Error](err); ok {
+			w.distrust()
+		}
 		for _, s := range steps {
 			s.done <- err
 		}
@@ -111,6 +126,10 @@ func (w *writer) loop() {
 func (w *writer) commit(steps []step) error {
 	ctx, cancel := context.WithTimeout(context.Background(), commitLimit)
 	defer cancel()
+	done, err := w.journal(ctx, steps)
+	if err != nil || done {
+		return explain("record what was sent", err)
+	}
 	tx, err := w.l.begin(ctx)
 	if err != nil {
 		return err
@@ -118,13 +137,6 @@ func (w *writer) commit(steps []step) error {
 	defer func() { _ = tx.Rollback() }()
 	settled := false
 	for _, s := range steps {
-		if s.continues() {
-			if err := w.next(ctx, tx, s.settle, s.begin); err != nil {
-				return explain("record an answer", err)
-			}
-			settled = true
-			continue
-		}
 		if s.settle != nil {
 			settled = true
 			if err := w.settle(ctx, tx, s.settle); err != nil {
@@ -143,6 +155,125 @@ func (w *writer) commit(steps []step) error {
 	return explain("record what was sent", tx.Commit())
 }
 
+// journal commits steps to the journal, if all of them are of the plain kind;
+// done tells whether they were.
+func (w *writer) journal(ctx context.Context, steps []step) (done bool, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.marks == nil || w.count >= journalSteps || w.bytes >= journalBytes {
+		if err := w.foldLocked(ctx); err != nil {
+			return false, err
+		}
+	}
+	if ok, err := w.look(ctx, steps); err != nil || !ok {
+		return false, err
+	}
+	w.buf = append(w.buf[:0], journalVersion)
+	now, settled := time.Now(), false
+	for i := range steps {
+		w.buf = appendStep(w.buf, &steps[i], now)
+		settled = settled || steps[i].settle != nil
+	}
+	if settled {
+		crash.Point("C7")
+	}
+	w.waiting = true
+	res, err := w.stmts[journalSQL].ExecContext(ctx, w.buf, w.l.lease)
+	if err == nil {
+		var n int64
+		if n, err = res.RowsAffected(); err == nil && n != 1 {
+			err = errStolen()
+		}
+	}
+	if err != nil {
+		w.marks = nil // what is in the journal is to be read anew
+		return false, err
+	}
+	w.count, w.bytes = w.count+len(steps), w.bytes+len(w.buf)
+	return true, nil
+}
+
+// look moves the marks as the steps say, and tells false, with the marks as
+// they were, where one is not of the plain kind.
+func (w *writer) look(ctx context.Context, steps []step) (bool, error) {
+	before := map[int64]mark{}
+	back := func(err error) (bool, error) {
+		for id, m := range before {
+			w.marks[id] = m
+		}
+		return false, err
+	}
+	at := func(parcel int64) (mark, bool, error) {
+		m, ok := w.marks[parcel]
+		if !ok {
+			err := w.stmts[markSQL].QueryRowContext(ctx, parcel).Scan(&m.settled, &m.begun)
+			if errors.Is(err, sql.ErrNoRows) {
+				return m, false, nil
+			}
+			if err != nil {
+				return m, false, err
+			}
+			w.marks[parcel] = m
+		}
+		if _, ok := before[parcel]; !ok {
+			before[parcel] = m
+		}
+		return m, true, nil
+	}
+	for i := range steps {
+		s := &steps[i]
+		if !s.plain() {
+			return back(nil)
+		}
+		if s.settle != nil {
+			m, ok, err := at(s.settle.Batch.Parcel)
+			if err != nil || !ok {
+				return back(err)
+			}
+			if m.settled != s.settle.Batch.From || m.begun != s.settle.Batch.To {
+				return back(errBegun)
+			}
+			w.marks[s.settle.Batch.Parcel] = mark{m.begun, m.begun}
+		}
+		if s.begin != nil {
+			m, ok, err := at(s.begin.Parcel)
+			if err != nil || !ok {
+				return back(err)
+			}
+			if m.settled != s.begin.From || m.begun != m.settled {
+				return back(errBegun)
+			}
+			w.marks[s.begin.Parcel] = mark{m.settled, s.begin.To}
+		}
+	}
+	return true, nil
+}
+
+// distrust has everything read anew that was known of the journal, of which
+// nobody can tell how far a commit came that panicked.
+func (w *writer) distrust() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.marks, w.waiting = nil, true
+}
+
+// fold empties the journal, if there may be something in it.
+func (w *writer) fold(ctx context.Context) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.foldLocked(ctx)
+}
+
+func (w *writer) foldLocked(ctx context.Context) error {
+	if w.waiting {
+		if err := w.l.fold(ctx); err != nil {
+			return explain("write the journal to the ledger", err)
+		}
+	}
+	w.marks, w.waiting, w.count, w.bytes = map[int64]mark{}, false, 0, 0
+	return nil
+}
+
 func (w *writer) exec(ctx context.Context, tx *sql.Tx, query string, args ...any) error {
 	_, err := tx.StmtContext(ctx, w.stmts[query]).ExecContext(ctx, args...)
 	return err
@@ -153,28 +284,6 @@ var errBegun = errors.New("the batch does not follow what is settled")
 func (w *writer) begin(ctx context.Context, tx *sql.Tx, b *timesheet.Batch) error {
 	res, err := tx.StmtContext(ctx, w.stmts[beginSQL]).ExecContext(ctx,
 		b.To, time.Now().UnixMilli(), b.IdempotencyKey, millis(b.KeyExpires), b.BodyHash[:], b.Body, b.Parcel, b.From)
-	if err != nil {
-		return err
-	}
-	if n, err := res.RowsAffected(); err != nil || n != 1 {
-		return errors.Join(errBegun, err)
-	}
-	return nil
-}
-
-// continues tells whether a lane simply goes on: all accepted, and the next
-// Batch follows in the same parcel.
-func (s *step) continues() bool {
-	return s.settle != nil && s.begin != nil && s.settle.Each == nil && s.settle.All.State == timesheet.StateSent && s.settle.Outcome == "" &&
-		s.settle.Batch.Parcel == s.begin.Parcel && s.settle.Batch.To == s.begin.From
-}
-
-func (w *writer) next(ctx context.Context, tx *sql.Tx, s *timesheet.Settlement, b *timesheet.Batch) error {
-	if err := w.accepted(ctx, tx, s); err != nil {
-		return err
-	}
-	res, err := tx.StmtContext(ctx, w.stmts[nextSQL]).ExecContext(ctx, s.Batch.To, b.To, millis(s.At), time.Now().UnixMilli(),
-		b.IdempotencyKey, millis(b.KeyExpires), b.BodyHash[:], b.Body, b.Parcel, s.Batch.From, s.Batch.To)
 	if err != nil {
 		return err
 	}

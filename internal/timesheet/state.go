@@ -58,6 +58,15 @@ type Parcel struct {
 	Body           []byte // kept only for requests with an idempotency key
 }
 
+// Lane is what one lane has to send: its Parcels, oldest first, and how many
+// entries of them are left. Plans with different numbers of Lanes spread
+// persons and days differently.
+type Lane struct {
+	Lanes, Lane int
+	Parcels     []int64
+	Left        int
+}
+
 // Batch names a part of a Parcel that is about to be sent: the intention that
 // must be durable before its first byte leaves.
 type Batch struct {
