@@ -95,15 +95,16 @@ type service struct {
 
 // start reads the configuration for the first time.
 func (s *service) start() (scheduler.Settings, error) {
-	cfg, settings, err := s.settings()
+	cfg, settings, err := s.settings(func(*config.Config) error { return nil })
 	if err == nil {
 		s.cfg, s.log = cfg, settings.Logger
 	}
 	return settings, err
 }
 
-// settings reads the configuration and makes of it what the daemon needs.
-func (s *service) settings() (*config.Config, scheduler.Settings, error) {
+// settings reads the configuration and makes of it what the daemon needs, if
+// check allows it. Observers are made anew each time.
+func (s *service) settings(check func(*config.Config) error) (*config.Config, scheduler.Settings, error) {
 	none := scheduler.Settings{}
 	cfg, err := s.app.load()
 	if err != nil {
@@ -118,6 +119,9 @@ func (s *service) settings() (*config.Config, scheduler.Settings, error) {
 	}
 	if cfg.Origin("log.format") == (config.Origin{}) {
 		cfg.Log.Format = "json" // nobody sits before a daemon
+	}
+	if err := check(cfg); err != nil {
+		return nil, none, err
 	}
 	log := s.logger(cfg)
 	settings := scheduler.Settings{Drain: cfg.Run.Drain, Jitter: cfg.Run.Jitter, RetryAfter: cfg.Run.RetryAfter, Logger: log}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"regexp"
 	"slices"
@@ -16,21 +17,21 @@ import (
 // reload reads the configuration for a daemon that is running. What is wrong
 // with it, or what has changed, goes to the log.
 func (s *service) reload(ctx context.Context) (daemon.Settings, error) {
-	before := s.cfg
-	cfg, settings, err := s.settings()
+	var changed []string
+	cfg, settings, err := s.settings(func(cfg *config.Config) (err error) {
+		changed = changes(s.cfg, cfg)
+		for _, key := range changed {
+			if why := fixed(key); why != "" {
+				err = errors.Join(err, usage("restart the daemon, or take the change back", "%s may not change while the daemon runs: %s", key, why))
+			}
+		}
+		return err
+	})
 	if faults, ok := errors.AsType[*config.Error](err); ok {
 		for _, f := range faults.Faults {
 			s.log.ErrorContext(ctx, "fault of the configuration", "at", f.Origin.String(), "key", f.Key, "fault", f.Message, "hint", f.Hint)
 		}
-	}
-	if err != nil {
-		return daemon.Settings{}, err
-	}
-	changed := changes(before, cfg)
-	for _, key := range changed {
-		if why := fixed(key); why != "" {
-			err = errors.Join(err, usage("restart the daemon, or take the change back", "%s may not change while the daemon runs: %s", key, why))
-		}
+		err = fmt.Errorf("the configuration has faults: %d", len(faults.Faults))
 	}
 	if err != nil {
 		return daemon.Settings{}, err
@@ -53,7 +54,7 @@ func fixed(key string) string {
 	return ""
 }
 
-var sourceKey = regexp.MustCompile(`^sources\[(\d+)\]\.`) //nolint:gochecknoglobals // compiled once
+var sourceKey = regexp.MustCompile(`^sources\[(\d+)\]\.`)
 
 // changes names what differs between two configurations: keys, and sources that
 // were added, changed or removed. Their keys may hold people's names.

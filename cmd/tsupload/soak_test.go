@@ -4,8 +4,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -62,19 +65,9 @@ func TestSoak(t *testing.T) {
 	w.extra = daily
 	w.grow(5)
 	w.missed("acme")
-	w.writeConfig()
-	t.Chdir(w.dir)
 	var log lastLines
-	a := &app{
-		environment: environment{
-			stdout: &log, stderr: &log, stdin: strings.NewReader(""),
-			getenv: func(name string) string {
-				return map[string]string{"TSUPLOAD_CLIENT_SECRET": w.sandbox.ClientSecret(), "TSUPLOAD_CONFIG": "tsupload.yaml", "GOGC": "100"}[name]
-			},
-		},
-		stopping: make(chan struct{}), cut: make(chan struct{}), overrides: map[string]string{}, output: "table",
-	}
-	s := &service{app: a}
+	s := w.service(&log)
+
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
 	hangup := make(chan os.Signal, 1)
@@ -151,6 +144,66 @@ func TestSoak(t *testing.T) {
 		}
 	}
 	t.Logf("%d runs; early %v; late %v", n, early[0], late[len(late)-1])
+}
+
+// service is the daemon's configuration in this process.
+func (w *rig) service(log io.Writer) *service {
+	w.t.Helper()
+	w.writeConfig()
+	env := map[string]string{"TSUPLOAD_CLIENT_SECRET": w.sandbox.ClientSecret(), "TSUPLOAD_CONFIG": filepath.Join(w.dir, "tsupload.yaml"), "GOGC": "100"}
+	return &service{app: &app{
+		environment: environment{stdout: log, stderr: log, stdin: strings.NewReader(""), getenv: func(name string) string { return env[name] }},
+		stopping:    make(chan struct{}), cut: make(chan struct{}), overrides: map[string]string{}, output: "table",
+	}}
+}
+
+// told is an observer that notes what it hears.
+type told struct{ list []string }
+
+func (o *told) runStarted(context.Context, *observedRun) { o.list = append(o.list, "start") }
+
+func (o *told) runEnded(_ context.Context, r *observedRun) {
+	o.list = append(o.list, fmt.Sprintf("end %d %t", r.exit, r.report != nil))
+}
+
+// Observers hear of a run that could not even begin, but not of one that waits
+// for another process.
+func TestTurnIsObserved(t *testing.T) {
+	t.Parallel()
+	w := newRig(t, "", levelNamed(t, "L0"))
+	w.grow(2)
+	s := w.service(&lastLines{})
+	if _, err := s.start(); err != nil {
+		t.Fatal(err)
+	}
+	o := &told{}
+	turns := turns{pass{app: s.app, cfg: s.cfg, sources: s.cfg.Sources, log: s.log, observers: []observer{o}}}
+	slot := daemon.Slot{Name: "2026-11-24T06:00", First: "2026-11-24T06:00", Due: time.Now()}
+	first, err := turns.begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := turns.begin(t.Context()); !errors.Is(err, daemon.ErrBusy) || len(o.list) > 0 {
+		t.Errorf("got %v, %v", err, o.list)
+	}
+	if ok, err := first.Claim(t.Context(), slot); err != nil || !ok {
+		t.Errorf("got %v, %v", ok, err)
+	}
+	if r := first.Run(t.Context(), nil, func() {}); r.Exit != exitOK || r.Again || r.Err != nil {
+		t.Errorf("got %+v", r)
+	}
+	if err := errors.Join(first.Done(t.Context(), slot, daemon.Done, 0), first.Close()); err != nil {
+		t.Error(err)
+	}
+	if err := os.Rename(filepath.Join(w.state(), "ledger.db"), filepath.Join(w.state(), "away.db")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := turns.begin(t.Context()); exitCode(err) != exitConfig {
+		t.Errorf("got %v", err)
+	}
+	if got := strings.Join(o.list, ", "); got != "start, end 0 true, start, end 6 false" {
+		t.Errorf("got %s", got)
+	}
 }
 
 // lastLines keeps the end of a log.

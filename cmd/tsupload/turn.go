@@ -67,7 +67,7 @@ func (t *turn) Done(ctx context.Context, s daemon.Slot, state daemon.State, exit
 func (t *turn) Close() error { return t.held.Close() }
 
 // passing are the exit statuses of runs that may end better when repeated.
-var passing = []int{exitFault, exitRefused, exitUnreachable, exitSource} //nolint:gochecknoglobals // a table
+var passing = []int{exitFault, exitRefused, exitUnreachable, exitSource}
 
 // Run is one pass of the daemon: the report goes to the log.
 func (t *turn) Run(ctx context.Context, stopping <-chan struct{}, alive func()) daemon.Result {
