@@ -23,11 +23,11 @@ type metricsObserver struct {
 	log *slog.Logger
 }
 
-// newMetricsObserver is called for each configuration that comes into force.
+// newMetricsObserver is also called for a configuration that is then refused:
+// only a run shows that it is in force.
 func (a *app) newMetricsObserver(cfg *config.Config, log *slog.Logger) *metricsObserver {
-	a.current.Store(cfg)
 	if a.metrics == nil && cfg.Metrics.Textfile != "" {
-		a.metrics = a.newMetrics(nil, log)
+		a.metrics = a.newMetrics(cfg, nil, log)
 	}
 	return &metricsObserver{app: a, cfg: cfg, log: log}
 }
@@ -39,11 +39,11 @@ type meter struct {
 }
 
 // newMetrics makes what counts; state is nil where there is no daemon.
-func (a *app) newMetrics(state daemonState, log *slog.Logger) *meter {
+func (a *app) newMetrics(cfg *config.Config, state daemonState, log *slog.Logger) *meter {
 	c := metrics.Config{Logger: log}
 	c.Version, c.Commit, _ = versionInfo()
-	for _, s := range a.current.Load().Sources {
-		c.Sources = append(c.Sources, s.Name)
+	for i := range cfg.Sources {
+		c.Sources = append(c.Sources, cfg.Sources[i].Name)
 	}
 	memory := &runMemory{last: map[string]metrics.Run{}, success: map[string]time.Time{}}
 	m := &meter{standing: newRecent(standingFor, func(ctx context.Context) (*metrics.Standing, error) { return a.standing(ctx, memory, log) })}
@@ -61,8 +61,8 @@ func (a *app) newMetrics(state daemonState, log *slog.Logger) *meter {
 	return m
 }
 
-// runStarted is of no interest.
-func (o *metricsObserver) runStarted(context.Context, *observedRun) {}
+// runStarted notes which configuration is in force.
+func (o *metricsObserver) runStarted(context.Context, *observedRun) { o.app.current.Store(o.cfg) }
 
 // runEnded counts the run and writes the text file anew.
 func (o *metricsObserver) runEnded(ctx context.Context, r *observedRun) {
@@ -238,7 +238,7 @@ func (m *runMemory) add(runs []ledger.Run) {
 			continue // goes on, or died
 		}
 		t := totalsOf(r)
-		done := r.Exit == exitOK || r.Exit == exitPerson && t.Stop == "" && t.Problem == ""
+		done := r.Exit == exitOK || r.Exit == exitPerson && t.Problem == ""
 		for name := range strings.SplitSeq(t.Sources, ",") {
 			if r.Ended.After(m.last[name].Ended) {
 				m.last[name] = metrics.Run{Source: name, Started: r.Started, Ended: r.Ended, Exit: r.Exit}

@@ -56,7 +56,7 @@ func (e *listenError) Hint() string {
 // configured. stop closes it; it has to be called once all runs have ended.
 func (a *app) serve(ctx context.Context, cfg *config.Config, state daemonState, page http.Handler, log *slog.Logger) (stop func(), err error) {
 	a.current.Store(cfg)
-	a.metrics = a.newMetrics(state, log)
+	a.metrics = a.newMetrics(cfg, state, log)
 	if cfg.Listen.Address == "" {
 		return func() {}, nil
 	}

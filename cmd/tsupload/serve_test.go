@@ -277,6 +277,18 @@ func TestServeNowhere(t *testing.T) {
 	}
 }
 
+// A configuration that is read but not taken, as by a reload that is refused,
+// changes nothing.
+func TestServeRefusedConfig(t *testing.T) {
+	t.Parallel()
+	s := newServed(t, "listen: {address: '127.0.0.1:0'}\n")
+	s.open(&fakeDaemon{progress: time.Now()}, nil)
+	other := *s.cfg
+	other.State.Dir = filepath.Join(s.dir, "elsewhere")
+	s.newObservers(&other, s.logger(s.cfg))
+	s.figures("tsupload_ledger_readable 1")
+}
+
 // A port that is taken is said at the start, with what to do.
 func TestServePortInUse(t *testing.T) {
 	t.Parallel()

@@ -282,9 +282,18 @@ func TestConnections(t *testing.T) {
 		}
 		return c
 	}
+	next := func() net.Conn {
+		select {
+		case c := <-accepted:
+			return c
+		case <-time.After(10 * time.Second):
+			t.Fatal("there is no room for a connection")
+			return nil
+		}
+	}
 	first := dial()
 	defer first.Close()
-	held := <-accepted
+	held := next()
 	second := dial()
 	defer second.Close()
 	if _, err := bufio.NewReader(second).ReadByte(); err == nil {
@@ -294,7 +303,7 @@ func TestConnections(t *testing.T) {
 	_ = held.Close() // makes no more room than there is
 	third := dial()
 	defer third.Close()
-	(<-accepted).Close()
+	_ = next().Close()
 }
 
 func TestListenErrors(t *testing.T) {
