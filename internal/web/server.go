@@ -70,7 +70,7 @@ func Listen(ctx context.Context, c ServerConfig) (*Server, error) {
 	}
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.Address)
 	if err != nil {
-		return nil, fmt.Errorf("listen on %s: %w", c.Address, err)
+		return nil, err // names the address
 	}
 	s := &Server{cfg: c, addr: l.Addr(), loopback: isLoopback(l.Addr())}
 	s.http = http.Server{
