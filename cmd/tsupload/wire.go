@@ -76,9 +76,17 @@ func newTransport(caFile string, conns int, timeout time.Duration) (*http.Transp
 type identity struct {
 	cache     *tokencache.Cache
 	transport *tokencache.Transport
+	metrics   *meter // nil: nobody counts
 }
 
-func (i *identity) Close() error { return i.cache.Close() }
+func (i *identity) Close() error {
+	err := i.cache.Close()
+	if i.metrics != nil {
+		s := i.cache.Stats()
+		i.metrics.TokenFetches(s.Tokens, s.Failures, s.Invalidated)
+	}
+	return err
+}
 
 // newIdentity makes the token cache and the transport above it.
 func (a *app) newIdentity(cfg *config.Config, log *slog.Logger) (*identity, error) {
@@ -86,11 +94,15 @@ func (a *app) newIdentity(cfg *config.Config, log *slog.Logger) (*identity, erro
 	if err != nil {
 		return nil, err
 	}
-	base, err := newTransport(cfg.API.CAFile, cfg.API.Concurrency, cfg.API.Timeout)
+	network, err := newTransport(cfg.API.CAFile, cfg.API.Concurrency, cfg.API.Timeout)
 	if err != nil {
 		return nil, err
 	}
-	return &identity{cache: cache, transport: &tokencache.Transport{Base: base, Cache: cache, Origins: []string{cfg.API.URL}}}, nil
+	var base http.RoundTripper = network
+	if a.metrics != nil {
+		base = a.metrics.Transport(base)
+	}
+	return &identity{cache: cache, transport: &tokencache.Transport{Base: base, Cache: cache, Origins: []string{cfg.API.URL}}, metrics: a.metrics}, nil
 }
 
 func (a *app) newCache(cfg *config.Config, log *slog.Logger) (*tokencache.Cache, error) {
@@ -330,4 +342,8 @@ func (a *app) readLedger(ctx context.Context) (*config.Config, *ledger.Ledger, e
 }
 
 // newObservers makes all that want to hear of runs.
-func (a *app) newObservers(_ *config.Config, _ *slog.Logger) []observer { return nil }
+func (a *app) newObservers(cfg *config.Config, log *slog.Logger) []observer {
+	return []observer{
+		a.newMetricsObserver(cfg, log),
+	}
+}
