@@ -175,20 +175,24 @@ func (u *Uploader) look(ctx context.Context, p *timesheet.Parcel, r *Report, wai
 	}
 	for i, pos := range sent {
 		if fates[i].State == timesheet.StateSent {
-			r.settle(p.Entries[pos].Duration, !r.recovered.IsZero() && p.Since.After(r.recovered))
+			r.settle(p.Source, p.Entries[pos].Duration, !r.recovered.IsZero() && p.Since.After(r.recovered))
 		}
 	}
 	return answer, u.cfg.Ledger.Decide(ctx, p.ID, sent, fates, "read back from the API")
 }
 
 // settle counts an entry that a read-back found.
-func (r *Report) settle(d timesheet.Seconds, fellNow bool) {
+func (r *Report) settle(source string, d timesheet.Seconds, fellNow bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	ends := r.ends(source)
 	r.Sent.add(d)
+	ends.Sent.add(d)
 	if fellNow {
-		r.InDoubt.Rows--
-		r.InDoubt.Seconds -= d
+		for _, t := range []*Tally{&r.InDoubt, &ends.InDoubt} {
+			t.Rows--
+			t.Seconds -= d
+		}
 	}
 }
 

@@ -268,7 +268,7 @@ func (l *laneRun) tally(s *timesheet.Settlement, p *timesheet.Parcel, positions 
 	done = true
 	l.r.mu.Lock()
 	defer l.r.mu.Unlock()
-	refused := 0
+	refused, ends := 0, l.r.ends(p.Source)
 	for _, pos := range positions {
 		fate := s.All
 		if s.Each != nil {
@@ -277,11 +277,14 @@ func (l *laneRun) tally(s *timesheet.Settlement, p *timesheet.Parcel, positions 
 		switch d := p.Entries[pos].Duration; fate.State {
 		case timesheet.StateSent:
 			l.r.Sent.add(d)
+			ends.Sent.add(d)
 		case timesheet.StateRejected, timesheet.StateHeld:
 			l.r.Refused.add(d)
+			ends.Refused.add(d)
 			refused++
 		case timesheet.StateInDoubt:
 			l.r.InDoubt.add(d)
+			ends.InDoubt.add(d)
 		case timesheet.StateNew:
 			if s.Each == nil {
 				done = false

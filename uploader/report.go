@@ -261,6 +261,11 @@ func (s *SourceReport) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
+// Ends is what requests for entries of one source came to.
+type Ends struct {
+	Sent, Refused, InDoubt Tally
+}
+
 // Report is what a Run ends with.
 type Report struct {
 	RunID          string
@@ -273,8 +278,11 @@ type Report struct {
 	// What this run's requests came to. Sent includes doubts that a read-back
 	// or an answer settled.
 	Sent, Refused, InDoubt Tally
-	Requests               int
-	Stop                   *StopError // why the run sent no more; nil where it sent all
+	// Ends is the same by the id of the source, doubts of other sources that
+	// this run settled included.
+	Ends     map[string]*Ends
+	Requests int
+	Stop     *StopError // why the run sent no more; nil where it sent all
 	// Expected is what --expect-hours asked for and Found what was read in the
 	// window; both nil where nothing was asked.
 	Expected, Found *timesheet.Seconds
@@ -288,13 +296,23 @@ type Report struct {
 }
 
 func newReport(cfg Config) *Report {
-	r := &Report{RunID: cfg.RunID, Started: time.Now(), DryRun: cfg.DryRun, Level: cfg.API.Level(), Promise: cfg.API.Promise(), expect: cfg.Expect}
+	r := &Report{RunID: cfg.RunID, Started: time.Now(), DryRun: cfg.DryRun, Level: cfg.API.Level(), Promise: cfg.API.Promise(), Ends: map[string]*Ends{}, expect: cfg.Expect}
 	for i := range cfg.Feeds {
 		s := &SourceReport{Name: cfg.Feeds[i].Name, ID: cfg.Feeds[i].ID}
 		s.init()
 		r.Sources = append(r.Sources, s)
 	}
 	return r
+}
+
+// ends is called with mu held.
+func (r *Report) ends(source string) *Ends {
+	e := r.Ends[source]
+	if e == nil {
+		e = &Ends{}
+		r.Ends[source] = e
+	}
+	return e
 }
 
 func (r *Report) stop(s *StopError) {

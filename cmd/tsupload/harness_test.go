@@ -209,6 +209,7 @@ auth:
   client_secret: {env: TSUPLOAD_CLIENT_SECRET}
 run: {deadline: %s}
 state: {dir: state}
+listen: {address: ""}
 sources:
   - name: acme
     timezone: UTC

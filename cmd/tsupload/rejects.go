@@ -305,8 +305,8 @@ func (a *app) runMended(ctx context.Context, cfg *config.Config, name, path stri
 	if err != nil {
 		return err
 	}
-	p := pass{app: a, cfg: cfg, sources: sources, opts: opts, log: a.logger(cfg)}
-	r, waiting, err := p.observed(ctx, a.stopping)
+	p := pass{app: a, cfg: cfg, sources: sources, opts: opts, log: a.logger(cfg), runID: newRunID()}
+	r, waiting, err := p.run(ctx, a.stopping)
 	if r == nil {
 		return err
 	}

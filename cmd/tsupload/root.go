@@ -86,6 +86,10 @@ type app struct {
 	bare bool
 	// flags given for keys of the configuration.
 	overrides map[string]string
+	// current is the configuration in force; metrics counts by it, and is nil
+	// where nobody asks. It is set before the first run begins.
+	current atomic.Pointer[config.Config]
+	metrics *meter
 	// mended says that the FILE of this invocation is a few rows of its source,
 	// written by `rejects retry`.
 	mended bool

@@ -245,6 +245,10 @@ type pass struct {
 	alive func()
 }
 
+// runLog is for all that works for the run, the uploader aside: that one names
+// the run itself.
+func (p *pass) runLog() *slog.Logger { return p.log.With("run_id", p.runID) }
+
 // run opens the ledger, the identity and the sources, does one Run, and lists
 // what waits for a person afterwards.
 func (p *pass) run(ctx context.Context, stopping <-chan struct{}) (_ *uploader.Report, waiting []*timesheet.Waiting, err error) {
@@ -302,7 +306,7 @@ func (p *pass) run(ctx context.Context, stopping <-chan struct{}) (_ *uploader.R
 		cfg.Configured = append(cfg.Configured, p.cfg.Sources[i].ID)
 	}
 	for i := range p.sources {
-		feed, err := p.newFeed(&p.sources[i], feedOptions{files: p.opts.files, spool: spool, alive: p.alive}, p.log)
+		feed, err := p.newFeed(&p.sources[i], feedOptions{files: p.opts.files, spool: spool, alive: p.alive}, p.runLog())
 		if err != nil {
 			return nil, nil, err
 		}
@@ -328,7 +332,7 @@ func (p *pass) identify(cfg *uploader.Config) (*identity, error) {
 	if err := p.cfg.ForUpload(); err != nil {
 		return nil, err
 	}
-	id, err := p.newIdentity(p.cfg, p.log)
+	id, err := p.newIdentity(p.cfg, p.runLog())
 	if err != nil {
 		return nil, err
 	}
@@ -349,10 +353,10 @@ func (p *pass) identify(cfg *uploader.Config) (*identity, error) {
 // code plans and nothing is written.
 func (p *pass) openLedger(ctx context.Context, scratch string) (*ledger.Ledger, error) {
 	if scratch == "" {
-		return p.app.openLedger(ctx, p.cfg, false, p.log)
+		return p.app.openLedger(ctx, p.cfg, false, p.runLog())
 	}
 	if p.opts.dryRun && ledger.Exists(p.cfg.State.Dir) {
-		real, err := p.app.openLedger(ctx, p.cfg, true, p.log)
+		real, err := p.app.openLedger(ctx, p.cfg, true, p.runLog())
 		if err != nil {
 			return nil, err
 		}
@@ -368,7 +372,7 @@ func (p *pass) openLedger(ctx context.Context, scratch string) (*ledger.Ledger, 
 			return nil, err
 		}
 	}
-	return ledger.Open(ctx, ledger.Options{Dir: scratch, API: apiID(p.cfg), Logger: p.log})
+	return ledger.Open(ctx, ledger.Options{Dir: scratch, API: apiID(p.cfg), Logger: p.runLog()})
 }
 
 // startSandbox turns the configuration to a sandbox in this process.
@@ -381,7 +385,7 @@ func (p *pass) startSandbox(ctx context.Context, scratch string) (stop func(), e
 		}
 		faults = append(faults, f)
 	}
-	s, err := sandbox.Start(ctx, sandbox.Config{Faults: faults, Logger: p.log.With("component", "sandbox")})
+	s, err := sandbox.Start(ctx, sandbox.Config{Faults: faults, Logger: p.runLog().With("component", "sandbox")})
 	if err != nil {
 		return nil, err
 	}

@@ -93,6 +93,7 @@ func scriptCommands() map[string]func(ts *testscript.TestScript, neg bool, args 
 		"token":     (*scriptWorld).cmdToken,
 		"nowhere":   (*scriptWorld).cmdNowhere,
 		"edit":      (*scriptWorld).cmdEdit,
+		"runids":    (*scriptWorld).cmdRunIDs,
 	}
 	adapted := map[string]func(ts *testscript.TestScript, neg bool, args []string){}
 	for name, run := range commands {
@@ -176,8 +177,9 @@ func (w *scriptWorld) cmdFaults(ts *testscript.TestScript, args []string) {
 
 // config L0|L1|L2 ['section.key: value'...] writes tsupload.yaml for the
 // sandbox, with one source, acme, that reads in/*.csv. Sections are api,
-// server, run, auth, state, source, csv; what is given replaces what the
-// command would write, and an empty value leaves the key out. A line
+// server, run, auth, state, listen, metrics, source, csv; what is given replaces what the
+// command would write, and an empty value leaves the key out. A daemon has no
+// listener unless listen.address says so. A line
 // beginning with a blank goes to the end of the file as it is.
 func (w *scriptWorld) cmdConfig(ts *testscript.TestScript, args []string) {
 	supports := map[string]string{"L0": "[]", "L1": "[read_back]", "L2": "[batch, idempotency_key, read_back]"}
@@ -196,6 +198,7 @@ func (w *scriptWorld) cmdConfig(ts *testscript.TestScript, args []string) {
 		{"auth.client_id", "sandbox-client"},
 		{"auth.client_secret", "{env: TSUPLOAD_CLIENT_SECRET}"},
 		{"state.dir", filepath.Join(w.dir, "state")},
+		{"listen.address", `""`},
 		{"source.name", "acme"},
 		{"source.timezone", "Europe/Berlin"},
 		{"csv.path", filepath.Join(w.dir, "in", "*.csv")},
@@ -225,6 +228,8 @@ func (w *scriptWorld) cmdConfig(ts *testscript.TestScript, args []string) {
 		{"run", "run:\n", "  "},
 		{"auth", "auth:\n", "  "},
 		{"state", "state:\n", "  "},
+		{"listen", "listen:\n", "  "},
+		{"metrics", "metrics:\n", "  "},
 		{"source", "sources:\n  -\n", "    "},
 		{"csv", "    csv:\n", "      "},
 	} {
@@ -518,6 +523,28 @@ func (w *scriptWorld) cmdNowhere(ts *testscript.TestScript, args []string) {
 		return err
 	})
 	ts.Check(err)
+}
+
+// runids N checks that each line that the last command logged, at least N,
+// carries the id of the same run, once.
+func (w *scriptWorld) cmdRunIDs(ts *testscript.TestScript, args []string) {
+	least, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	id, lines := "", 0
+	for line := range strings.Lines(ts.ReadFile("stderr")) {
+		if !strings.HasPrefix(line, "time=") && !strings.HasPrefix(line, `{"time":`) {
+			continue // said to a person, not logged
+		}
+		lines++
+		found := regexp.MustCompile(`run_id(?:=|":")([^ "]+)`).FindAllStringSubmatch(line, -1)
+		if len(found) != 1 || id != "" && found[0][1] != id {
+			ts.Fatalf("not a line of run %s, or not once: %s", id, line)
+		}
+		id = found[0][1]
+	}
+	if lines < least {
+		ts.Fatalf("got %d lines, want at least %d", lines, least)
+	}
 }
 
 // edit FILE OLD NEW replaces the one OLD in a file.

@@ -20,18 +20,24 @@ func newVersionCommand(a *app) *cobra.Command {
 	}
 }
 
-func runVersion(a *app) error {
-	commit, date := commit, date
-	if info, ok := debug.ReadBuildInfo(); ok && commit == "" {
+// versionInfo is what the release build stamped, or else what the Go tool did.
+func versionInfo() (v, revision, built string) {
+	v, revision, built = version, commit, date
+	if info, ok := debug.ReadBuildInfo(); ok && revision == "" {
 		for _, s := range info.Settings {
 			switch s.Key {
 			case "vcs.revision":
-				commit = s.Value
+				revision = s.Value
 			case "vcs.time":
-				date = s.Value
+				built = s.Value
 			}
 		}
 	}
+	return v, revision, built
+}
+
+func runVersion(a *app) error {
+	version, commit, date := versionInfo()
 	if a.json() {
 		return a.emit("version", map[string]any{
 			"version": version, "commit": commit, "date": date, "go": runtime.Version(), "os": runtime.GOOS, "arch": runtime.GOARCH,

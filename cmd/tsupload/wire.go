@@ -78,6 +78,7 @@ type identity struct {
 	cache     *tokencache.Cache
 	transport *tokencache.Transport
 	network   []*http.Transport
+	metrics   *meter // nil: nobody counts
 }
 
 // Close leaves no connection behind: a daemon makes an identity for each run.
@@ -85,6 +86,10 @@ func (i *identity) Close() error {
 	err := i.cache.Close()
 	for _, t := range i.network {
 		t.CloseIdleConnections()
+	}
+	if i.metrics != nil {
+		s := i.cache.Stats()
+		i.metrics.TokenFetches(s.Tokens, s.Failures, s.Invalidated)
 	}
 	return err
 }
@@ -99,12 +104,17 @@ func (a *app) newIdentity(cfg *config.Config, log *slog.Logger) (*identity, erro
 	if err != nil {
 		return nil, err
 	}
-	base, err := newTransport(cfg.API.CAFile, cfg.API.Concurrency, cfg.API.Timeout)
+	network, err := newTransport(cfg.API.CAFile, cfg.API.Concurrency, cfg.API.Timeout)
 	if err != nil {
 		return nil, err
 	}
+	var base http.RoundTripper = network
+	if a.metrics != nil {
+		base = a.metrics.Transport(base)
+	}
 	return &identity{
-		cache: cache, transport: &tokencache.Transport{Base: base, Cache: cache, Origins: []string{cfg.API.URL}}, network: []*http.Transport{auth, base},
+		cache: cache, transport: &tokencache.Transport{Base: base, Cache: cache, Origins: []string{cfg.API.URL}}, network: []*http.Transport{auth, network},
+		metrics: a.metrics,
 	}, nil
 }
 
@@ -375,4 +385,8 @@ func (a *app) readLedger(ctx context.Context) (*config.Config, *ledger.Ledger, e
 }
 
 // newObservers makes all that want to hear of runs.
-func (a *app) newObservers(_ *config.Config, _ *slog.Logger) []observer { return nil }
+func (a *app) newObservers(cfg *config.Config, log *slog.Logger) []observer {
+	return []observer{
+		a.newMetricsObserver(cfg, log),
+	}
+}

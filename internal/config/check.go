@@ -1,10 +1,12 @@
 package config
 
 import (
+	"net"
 	"net/netip"
 	"net/url"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 	_ "time/tzdata" // a zone is valid on every machine or on none, also in an image without zone data
@@ -27,6 +29,10 @@ func check(kind, text string) *problem {
 		return checkHeaderName(text)
 	case "glob":
 		return checkGlob(text)
+	case "listen":
+		return checkListen(text)
+	case "prom":
+		return checkProm(text)
 	}
 	return nil // a path may be anything
 }
@@ -117,6 +123,33 @@ func checkGlob(s string) *problem {
 	}
 	if _, err := filepath.Match(s, ""); err != nil {
 		return &problem{quote(s) + " is not a glob", "close each [ with a ], or write \\[ for the character"}
+	}
+	return nil
+}
+
+// checkListen knows no names but localhost: they may resolve to something else
+// tomorrow, and who can reach the listener must be plain to see.
+func checkListen(s string) *problem {
+	const hint = "write it like 127.0.0.1:9464, [::1]:9464, or :9464 for all addresses; empty switches the listener off"
+	if s == "" {
+		return nil
+	}
+	host, port, err := net.SplitHostPort(s)
+	if err != nil {
+		return &problem{quote(s) + " is not HOST:PORT", hint}
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return &problem{quote(port) + " is not the number of a port", hint}
+	}
+	if _, err := netip.ParseAddr(host); err != nil && host != "" && !strings.EqualFold(host, "localhost") {
+		return &problem{quote(host) + " is not an address", hint}
+	}
+	return nil
+}
+
+func checkProm(s string) *problem {
+	if s != "" && (!strings.HasSuffix(s, ".prom") || strings.HasPrefix(filepath.Base(s), ".")) {
+		return &problem{quote(s) + " does not end in .prom", "node_exporter reads no other files: write it like /var/lib/prometheus/node-exporter/tsupload.prom"}
 	}
 	return nil
 }

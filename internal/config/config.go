@@ -21,6 +21,10 @@ type Config struct {
 	State State `yaml:"state"`
 	// The log on standard error.
 	Log Log `yaml:"log"`
+	// Where the daemon can be asked how it is: probes, metrics, status page.
+	Listen Listen `yaml:"listen"`
+	// Figures for Prometheus, beside those of the listener.
+	Metrics Metrics `yaml:"metrics"`
 	// What makes an entry suspicious; a source may override single rules.
 	Rules Rules `yaml:"rules"`
 	// Where hours come from.
@@ -133,6 +137,20 @@ type Log struct {
 	Level string `yaml:"level" enum:"debug,info,warn,error"`
 	// Form of the log lines.
 	Format string `yaml:"format" enum:"text,json"`
+}
+
+// Listen is the section `listen`.
+type Listen struct {
+	// HOST:PORT on which the daemon answers; empty: nowhere. On an address that other machines can reach, only /livez, /readyz and /metrics answer without the token.
+	Address string `yaml:"address" check:"listen"`
+	// Reference to the token that all else asks for, as a bearer token or as the password of HTTP basic. On loopback none is needed; where one is given it is asked for there too.
+	Token SecretRef `yaml:"token"`
+}
+
+// Metrics is the section `metrics`.
+type Metrics struct {
+	// File for node_exporter's textfile collector, NAME.prom, replaced at the end of every run; empty: none. Its directory has to exist.
+	Textfile string `yaml:"textfile" check:"prom"`
 }
 
 // Rules is the section `rules`, and `rules` of a source.
@@ -341,6 +359,8 @@ func Default() *Config {
 		Run:  Run{Deadline: 30 * time.Minute, Drain: 30 * time.Second, RetryAfter: time.Minute, MaxRejectRatio: 0.2},
 		Auth: Auth{AuthStyle: "basic", As: "machine", CheckScope: true},
 		Log:  Log{Level: "info", Format: "text"},
+
+		Listen: Listen{Address: "127.0.0.1:9464"},
 		Rules: Rules{
 			MaxHoursPerEntry: 24, MaxHoursPerDay: 24,
 			Future: "reject", Overlap: "warn", UnknownProject: "hold",

@@ -167,6 +167,31 @@ sources: [{name: a, timezone: UTC, csv: {path: in/*.csv}}, {name: b, timezone: U
 	}
 }
 
+func TestListen(t *testing.T) {
+	t.Parallel()
+	for yaml, want := range map[string]string{
+		"{}":                                    "127.0.0.1:9464",
+		"listen: {address: ''}":                 "",
+		"listen: {address: ':9464'}":            ":9464",
+		"listen: {address: 'localhost:0'}":      "localhost:0",
+		"listen: {address: '[::1]:9464'}":       "[::1]:9464",
+		"listen: {address: '[fe80::1%eth0]:1'}": "[fe80::1%eth0]:1",
+		"listen: {address: 0.0.0.0:9464}":       "0.0.0.0:9464",
+	} {
+		if c := mustLoad(t, yaml, nil); c.Listen.Address != want {
+			t.Errorf("%s: got %q, want %q", yaml, c.Listen.Address, want)
+		}
+	}
+	c := mustLoad(t, "metrics: {textfile: prom/tsupload.prom}", nil)
+	if want := filepath.Join(filepath.Dir(c.File), "prom/tsupload.prom"); c.Metrics.Textfile != want {
+		t.Errorf("got %q, want %q", c.Metrics.Textfile, want)
+	}
+	_, err := load(t, "", env("TSUPLOAD_LISTEN_TOKEN_FILE=a", "TSUPLOAD_LISTEN_TOKEN_ENV=B"))
+	if f := faults(t, err); len(f) != 1 || f[0].Key != "listen.token" {
+		t.Errorf("got %v", f)
+	}
+}
+
 func TestNoFile(t *testing.T) {
 	t.Parallel()
 	c, err := Load(options(t.TempDir()))
@@ -383,6 +408,7 @@ func TestNoSecretShown(t *testing.T) {
 		"api: {headers: {Authorization: Bearer %s}}",
 		"api: {headers: {X-Api-Key: %s}}",
 		"auth: {params: {client_assertion: %s}}",
+		"listen: {token: %s}",
 		"sources: [{name: a, timezone: UTC, http: {url: 'https://x/?api_key=%s'}}]",
 		"sources: [{name: a, timezone: UTC, http: {url: https://x/, query: {token: %s}}}]",
 		"sources: [{name: a, timezone: UTC, http: {url: https://x/, auth: {bearer: %s}}}]",

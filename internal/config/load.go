@@ -282,7 +282,7 @@ func (l *loader) overrule(o Origin, key string, p problem) {
 // the daemon may run in another directory than the person who tried the file.
 func (l *loader) setText(v reflect.Value, tag reflect.StructTag, text, base string) *problem {
 	p := setScalar(v, tag, text)
-	if c := tag.Get("check"); p != nil || text == "" || c != "path" && c != "glob" {
+	if c := tag.Get("check"); p != nil || text == "" || c != "path" && c != "glob" && c != "prom" {
 		return p
 	}
 	switch rest, home := strings.CutPrefix(text, "~/"); {

@@ -58,6 +58,7 @@ func (l *loader) validate() {
 	})
 	l.validateAPI()
 	l.validateAuth()
+	l.onePlace("listen.token", l.cfg.Listen.Token)
 	for i := range l.cfg.Sources {
 		l.validateSource(i)
 	}
@@ -114,9 +115,7 @@ func (l *loader) validateAuth() {
 	if a.Issuer != "" && a.TokenURL != "" {
 		l.complain("auth.token_url", "excludes auth.issuer", "the issuer's endpoints are discovered: remove one of both")
 	}
-	if given := a.ClientSecret.given(); len(given) > 1 {
-		l.complain("auth.client_secret", "names several places: "+strings.Join(given, ", "), "exactly one of file, env, keyring, credential, command")
-	}
+	l.onePlace("auth.client_secret", a.ClientSecret)
 	for _, name := range sortedKeys(a.Params) {
 		key := join("auth.params", name)
 		switch {
@@ -133,6 +132,13 @@ func (l *loader) validateAuth() {
 	}
 	l.repeated("auth.scopes", a.Scopes)
 	l.repeated("auth.expected_scopes", a.ExpectedScopes)
+}
+
+// onePlace checks a reference that the environment may have set in parts.
+func (l *loader) onePlace(key string, r SecretRef) {
+	if given := r.given(); len(given) > 1 {
+		l.complain(key, "names several places: "+strings.Join(given, ", "), "exactly one of file, env, keyring, credential, command")
+	}
 }
 
 func (l *loader) repeated(key string, list []string) {
