@@ -197,9 +197,9 @@ func TestDaemonSources(t *testing.T) {
 	d.says(1, `"configuration not reloaded`)
 	d.says(1, `"fault of the configuration"`, `"key":"api.concurrency"`)
 	d.says(1, `"fault of the configuration"`, `"key":"sources[0].timezone"`)
-	write(strings.Replace(strings.Replace(string(good), "state: {dir: state}", "state: {dir: elsewhere}", 1), "\n  id: ", "\n  id: other-", 1))
+	write(strings.NewReplacer("dir: state}", "dir: elsewhere}", "\n  id: ", "\n  id: other-", `address: ""`, "address: 127.0.0.1:1").Replace(string(good)))
 	d.says(2, `"configuration not reloaded`)
-	d.says(1, "state.dir may not change while the daemon runs", "api.id may not change while the daemon runs")
+	d.says(1, "state.dir may not change while the daemon runs", "api.id may not change while the daemon runs", "listen.address may not change")
 	if strings.Contains(d.log(), `"configuration reloaded"`) {
 		t.Error("a bad file was taken over")
 	}

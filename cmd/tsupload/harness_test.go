@@ -210,6 +210,7 @@ auth:
 run: {deadline: %s}
 state: {dir: state}
 listen: {address: ""}
+listen: {address: ""}
 sources:
   - name: acme
     timezone: UTC

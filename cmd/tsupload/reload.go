@@ -48,7 +48,7 @@ func fixed(key string) string {
 		return "another ledger knows nothing of what this one has sent"
 	case key == "api.id":
 		return "the ledger speaks for one API; set api.id to the old one if only the address has changed"
-	case key == "listen" || strings.HasPrefix(key, "listen."):
+	case key == "listen.address":
 		return "the address is in use until the end"
 	}
 	return ""

@@ -47,7 +47,7 @@ Signals to the daemon:
   SIGHUP           read the configuration anew, as soon as no run is under way:
                    all of it, or, if anything in it is wrong, nothing. A source
                    that waits after a failure is tried at once. state.dir, api.id
-                   and listen take a restart
+                   and listen.address take a restart
 
 Under systemd it takes Type=notify and WatchdogSec. To read a source now, beside
 the daemon: tsupload run --once --source NAME.
