@@ -210,7 +210,6 @@ auth:
 run: {deadline: %s}
 state: {dir: state}
 listen: {address: ""}
-listen: {address: ""}
 sources:
   - name: acme
     timezone: UTC
