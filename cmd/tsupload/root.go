@@ -19,6 +19,7 @@ import (
 	"github.com/exampleco/tsupload/internal/config"
 	"github.com/exampleco/tsupload/internal/daemon"
 	"github.com/exampleco/tsupload/internal/ledger"
+	"github.com/exampleco/tsupload/internal/notify"
 	"github.com/exampleco/tsupload/internal/timesheet"
 	"github.com/exampleco/tsupload/source"
 	"github.com/exampleco/tsupload/tokencache"
@@ -82,6 +83,8 @@ type app struct {
 	bare bool
 	// flags given for keys of the configuration.
 	overrides map[string]string
+	// notifiers have messages on their way, which the end waits for.
+	notifiers notifiers
 	// mended says that the FILE of this invocation is a few rows of its source,
 	// written by `rejects retry`.
 	mended bool
@@ -102,6 +105,7 @@ func run(ctx context.Context, env environment) (code int) {
 	done := make(chan struct{})
 	watching.Go(func() { a.watch(cancel, done) })
 	defer func() { close(done); watching.Wait() }()
+	defer func() { a.closeNotifiers(ctx) }()
 
 	root := newRootCommand(a) //nolint:contextcheck // commands get theirs from ExecuteContext
 	root.SetArgs(env.args)
@@ -345,6 +349,7 @@ func (a *app) load() (*config.Config, error) {
 			_, err := timesheet.ParseDateFormat(format)
 			return err
 		},
+		ValidateTemplate: notify.CheckTemplate,
 	})
 }
 

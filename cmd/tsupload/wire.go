@@ -330,4 +330,10 @@ func (a *app) readLedger(ctx context.Context) (*config.Config, *ledger.Ledger, e
 }
 
 // newObservers makes all that want to hear of runs.
-func (a *app) newObservers(_ *config.Config, _ *slog.Logger) []observer { return nil }
+func (a *app) newObservers(cfg *config.Config, log *slog.Logger) []observer {
+	var all []observer
+	if n := a.newNotifier(cfg, log); n != nil {
+		all = append(all, n)
+	}
+	return all
+}

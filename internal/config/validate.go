@@ -58,6 +58,7 @@ func (l *loader) validate() {
 	})
 	l.validateAPI()
 	l.validateAuth()
+	l.validateNotify()
 	for i := range l.cfg.Sources {
 		l.validateSource(i)
 	}
@@ -114,9 +115,6 @@ func (l *loader) validateAuth() {
 	if a.Issuer != "" && a.TokenURL != "" {
 		l.complain("auth.token_url", "excludes auth.issuer", "the issuer's endpoints are discovered: remove one of both")
 	}
-	if given := a.ClientSecret.given(); len(given) > 1 {
-		l.complain("auth.client_secret", "names several places: "+strings.Join(given, ", "), "exactly one of file, env, keyring, credential, command")
-	}
 	for _, name := range sortedKeys(a.Params) {
 		key := join("auth.params", name)
 		switch {
@@ -145,6 +143,9 @@ func (l *loader) repeated(key string, list []string) {
 
 // reference checks what a secret reference names.
 func (l *loader) reference(key string, r SecretRef) {
+	if given := r.given(); len(given) > 1 {
+		l.complain(key, "names several places: "+strings.Join(given, ", "), "exactly one of file, env, keyring, credential, command")
+	}
 	if r.Credential != "" && !credentialName(r.Credential) {
 		l.complain(key+".credential", "is not the name of a credential", "a name without / or \\, as in LoadCredential=NAME:PATH")
 	}
