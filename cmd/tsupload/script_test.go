@@ -93,6 +93,8 @@ func scriptCommands() map[string]func(ts *testscript.TestScript, neg bool, args 
 		"token":     (*scriptWorld).cmdToken,
 		"nowhere":   (*scriptWorld).cmdNowhere,
 		"edit":      (*scriptWorld).cmdEdit,
+		"receiver":  (*scriptWorld).cmdReceiver,
+		"received":  (*scriptWorld).cmdReceived,
 	}
 	adapted := map[string]func(ts *testscript.TestScript, neg bool, args []string){}
 	for name, run := range commands {
@@ -115,6 +117,8 @@ type scriptWorld struct {
 	box     *sandbox.Sandbox
 	running map[string]*scriptProcess
 	said    strings.Builder // all that the program printed, for nowhere
+	// receiver is who is told; nil before the first command that needs it.
+	receiver *receiver
 }
 
 func (w *scriptWorld) close() {
@@ -124,6 +128,9 @@ func (w *scriptWorld) close() {
 	}
 	if w.box != nil {
 		_ = w.box.Close()
+	}
+	if w.receiver != nil {
+		w.receiver.close()
 	}
 }
 

@@ -22,7 +22,7 @@ type Hook struct {
 }
 
 const (
-	maxOutput = 4 << 10         // of a hook, in the log
+	maxOutput = 1 << 10         // of a hook, in the log
 	hookGrace = 2 * time.Second // for a pipe that a grandchild keeps open
 )
 
