@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -98,4 +99,12 @@ func (w *scriptWorld) cmdReceived(ts *testscript.TestScript, _ []string) {
 		ts.Fatalf("pings of one run have several ids: %v", ids)
 	}
 	r.got, r.rids = nil, nil
+}
+
+// today writes today.csv, an export with an hour of u-1 on this day.
+func (w *scriptWorld) cmdToday(ts *testscript.TestScript, _ []string) {
+	berlin, err := time.LoadLocation("Europe/Berlin")
+	ts.Check(err)
+	text := "user_id,date,project,hours\nu-1," + time.Now().In(berlin).Format(time.DateOnly) + ",StoreZero,1\n"
+	ts.Check(os.WriteFile(filepath.Join(w.dir, "today.csv"), []byte(text), 0o600))
 }

@@ -95,6 +95,7 @@ func scriptCommands() map[string]func(ts *testscript.TestScript, neg bool, args 
 		"edit":      (*scriptWorld).cmdEdit,
 		"receiver":  (*scriptWorld).cmdReceiver,
 		"received":  (*scriptWorld).cmdReceived,
+		"today":     (*scriptWorld).cmdToday,
 	}
 	adapted := map[string]func(ts *testscript.TestScript, neg bool, args []string){}
 	for name, run := range commands {

@@ -3,14 +3,13 @@ package notify
 import (
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
-
-	"log/slog"
 )
 
 var monday = time.Date(2026, time.November, 16, 6, 0, 0, 0, time.UTC) //nolint:gochecknoglobals // a constant
