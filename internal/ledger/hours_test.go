@@ -28,8 +28,11 @@ func TestHours(t *testing.T) {
 	each := make([]timesheet.Fate, 30)
 	for i := range each {
 		each[i] = []timesheet.Fate{
-			{State: timesheet.StateSent, ID: "r"}, {State: timesheet.StateRejected}, {State: timesheet.StateInDoubt},
-			{State: timesheet.StateHeld, Reason: timesheet.ReasonChanged}, {State: timesheet.StateHeld, Reason: timesheet.ReasonProject},
+			{State: timesheet.StateSent, ID: "r"},
+			{State: timesheet.StateRejected},
+			{State: timesheet.StateInDoubt},
+			{State: timesheet.StateHeld, Reason: timesheet.ReasonChanged},
+			{State: timesheet.StateHeld, Reason: timesheet.ReasonProject},
 		}[i%5]
 	}
 	if err := l.Record(t.Context(), &timesheet.Settlement{Batch: begin, At: time.Now(), Status: 200, Each: each}, nil); err != nil {

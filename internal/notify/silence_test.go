@@ -133,7 +133,8 @@ func TestWeekHours(t *testing.T) {
 		{last, "Europe/Berlin", 38.5, "2026-11-23 09:59", "", true, "W46"},
 	} {
 		b := &shelf{days: map[string][]PersonDay{"acme": {
-			{"ada", day(t, "2026-11-16"), timesheet.Seconds(row.hours * 3600 / 2)}, {"ada", day(t, "2026-11-22"), timesheet.Seconds(row.hours * 3600 / 2)},
+			{"ada", day(t, "2026-11-16"), timesheet.Seconds(row.hours * 3600 / 2)},
+			{"ada", day(t, "2026-11-22"), timesheet.Seconds(row.hours * 3600 / 2)},
 			{"bob", day(t, "2026-11-16"), 99 * 3600},
 		}}}
 		found, err := ear(t, b, zone(t, row.zone), row.now, row.holidays).listen(t.Context(), []Rule{row.rule})
