@@ -74,7 +74,7 @@ func (h *Hook) run(ctx context.Context, e *Event, log *slog.Logger) error {
 	cmd.Stdout, cmd.Stderr = out, out
 	err := cmd.Run()
 	if text := strings.TrimSpace(string(out.kept)); text != "" {
-		log.InfoContext(ctx, "hook said", "event", string(e.Event), "source", e.Source, "output", strings.ToValidUTF8(text, "\uFFFD"), "bytes", out.n)
+		log.InfoContext(ctx, "hook said", "run_id", e.Run, "event", string(e.Event), "source", e.Source, "output", strings.ToValidUTF8(text, "\uFFFD"), "bytes", out.n)
 	}
 	switch {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
