@@ -384,7 +384,7 @@ func (r *Report) exit(err error) int {
 		code = r.Stop.Exit()
 	}
 	for _, s := range r.Sources {
-		code = Worse(code, s.exit())
+		code = Worse(code, s.Exit())
 	}
 	if r.Refused.Rows+r.openDoubt+r.Total(timesheet.StateHeld).Rows+r.Total(timesheet.StateRejected).Rows > 0 {
 		code = Worse(code, 3)
@@ -412,7 +412,8 @@ func (e *StopError) Exit() int {
 	return 1
 }
 
-func (s *SourceReport) exit() int {
+// Exit is the exit status that the source deserves by itself.
+func (s *SourceReport) Exit() int {
 	var refused interface{ Unauthorized() bool }
 	switch err := s.Err.(type) { //nolint:errorlint // our own, never wrapped
 	case nil:

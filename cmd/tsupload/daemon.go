@@ -31,7 +31,7 @@ func runDaemon(ctx context.Context, a *app, opts runOptions) error {
 	if err := l.Close(); err != nil {
 		return err
 	}
-	c := scheduler.Config{Settings: settings, Cut: a.cut, Load: s.reload, Notify: notifier(log), Watchdog: watchdog(log, s.cfg)}
+	c := scheduler.Config{Settings: settings, Cut: a.cut, Load: s.reload, Notify: systemdNotify(log), Watchdog: watchdog(log, s.cfg)}
 	if a.hangup != nil {
 		hangup, stop := a.hangup()
 		defer stop()
@@ -41,6 +41,12 @@ func runDaemon(ctx context.Context, a *app, opts runOptions) error {
 	if err != nil {
 		return err
 	}
+	stopServing, err := a.serve(ctx, s.cfg, running, nil, log)
+	if err != nil {
+		return err
+	}
+	defer stopServing()
+	defer a.watchSilence(ctx)()
 	drain, cancel := context.WithCancel(ctx)
 	var waiting sync.WaitGroup
 	waiting.Go(func() {
@@ -57,8 +63,8 @@ func runDaemon(ctx context.Context, a *app, opts runOptions) error {
 	return err
 }
 
-// notifier speaks to systemd, where that has started the program.
-func notifier(log *slog.Logger) func(state string) {
+// systemdNotify speaks to systemd, where that has started the program.
+func systemdNotify(log *slog.Logger) func(state string) {
 	return func(state string) {
 		if _, err := daemon.SdNotify(false, state); err != nil {
 			log.Debug("cannot notify the service manager", "err", err)

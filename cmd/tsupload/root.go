@@ -19,6 +19,7 @@ import (
 	"github.com/exampleco/tsupload/internal/config"
 	"github.com/exampleco/tsupload/internal/daemon"
 	"github.com/exampleco/tsupload/internal/ledger"
+	"github.com/exampleco/tsupload/internal/notify"
 	"github.com/exampleco/tsupload/internal/rescue"
 	"github.com/exampleco/tsupload/internal/timesheet"
 	"github.com/exampleco/tsupload/source"
@@ -90,6 +91,8 @@ type app struct {
 	// where nobody asks. It is set before the first run begins.
 	current atomic.Pointer[config.Config]
 	metrics *meter
+	// notifiers have messages on their way, which the end waits for.
+	notifiers notifiers
 	// mended says that the FILE of this invocation is a few rows of its source,
 	// written by `rejects retry`.
 	mended bool
@@ -109,6 +112,7 @@ func run(ctx context.Context, env environment) (code int) {
 	done := make(chan struct{})
 	watching.Go(func() { a.watch(cancel, done) })
 	defer func() { close(done); watching.Wait() }()
+	defer func() { a.closeNotifiers(ctx) }()
 
 	root := newRootCommand(a) //nolint:contextcheck // commands get theirs from ExecuteContext
 	root.SetArgs(env.args)
@@ -360,6 +364,7 @@ func (a *app) load() (*config.Config, error) {
 			_, err := timesheet.ParseDateFormat(format)
 			return err
 		},
+		ValidateTemplate: notify.CheckTemplate,
 	})
 }
 

@@ -94,6 +94,9 @@ func scriptCommands() map[string]func(ts *testscript.TestScript, neg bool, args 
 		"nowhere":   (*scriptWorld).cmdNowhere,
 		"edit":      (*scriptWorld).cmdEdit,
 		"runids":    (*scriptWorld).cmdRunIDs,
+		"receiver":  (*scriptWorld).cmdReceiver,
+		"received":  (*scriptWorld).cmdReceived,
+		"today":     (*scriptWorld).cmdToday,
 	}
 	adapted := map[string]func(ts *testscript.TestScript, neg bool, args []string){}
 	for name, run := range commands {
@@ -116,6 +119,8 @@ type scriptWorld struct {
 	box     *sandbox.Sandbox
 	running map[string]*scriptProcess
 	said    strings.Builder // all that the program printed, for nowhere
+	// receiver is who is told; nil before the first command that needs it.
+	receiver *receiver
 }
 
 func (w *scriptWorld) close() {
@@ -125,6 +130,9 @@ func (w *scriptWorld) close() {
 	}
 	if w.box != nil {
 		_ = w.box.Close()
+	}
+	if w.receiver != nil {
+		w.receiver.close()
 	}
 }
 

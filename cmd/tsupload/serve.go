@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/exampleco/tsupload/internal/config"
+	"github.com/exampleco/tsupload/internal/daemon"
 	"github.com/exampleco/tsupload/internal/ledger"
 	"github.com/exampleco/tsupload/internal/web"
 	"github.com/exampleco/tsupload/tokencache"
@@ -17,18 +18,9 @@ import (
 // daemonState is what the listener asks of the daemon, at any time and from
 // any goroutine.
 type daemonState interface {
-	Status() []sourceStatus
+	Status() []daemon.Status
 	// Progress is when the loop, or the run under way, last got on.
 	Progress() time.Time
-}
-
-// sourceStatus is how the daemon stands with one source.
-type sourceStatus struct {
-	Source, Schedule         string
-	Next, LastStart, LastEnd time.Time
-	Running                  bool
-	LastErr                  bool
-	Failures                 int
 }
 
 const (

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/exampleco/tsupload/internal/config"
+	"github.com/exampleco/tsupload/internal/daemon"
 	"github.com/exampleco/tsupload/internal/ledger"
 	"github.com/exampleco/tsupload/internal/metrics"
 	"github.com/exampleco/tsupload/internal/sandbox"
@@ -24,11 +25,11 @@ import (
 
 // fakeDaemon is a daemon that stands still.
 type fakeDaemon struct {
-	sources  []sourceStatus
+	sources  []daemon.Status
 	progress time.Time
 }
 
-func (f *fakeDaemon) Status() []sourceStatus { return f.sources }
+func (f *fakeDaemon) Status() []daemon.Status { return f.sources }
 func (f *fakeDaemon) Progress() time.Time    { return f.progress }
 
 // served is an app in this process, with its listener, against a sandbox.
@@ -160,7 +161,7 @@ func TestServeMetrics(t *testing.T) {
 	t.Parallel()
 	s := newServed(t, "listen: {address: '127.0.0.1:0'}\n")
 	next := time.UnixMilli(1_800_000_000_000)
-	s.open(&fakeDaemon{sources: []sourceStatus{{Source: "acme", Next: next}}, progress: time.Now()}, nil)
+	s.open(&fakeDaemon{sources: []daemon.Status{{Source: "acme", Next: next}}, progress: time.Now()}, nil)
 	s.figures(`tsupload_runs_total{outcome="ok",source="acme"} 0`, `tsupload_open_entries{source="acme",state="new"} 0`, `tsupload_open_entries{source="idle",state="new"} 0`)
 
 	s.pass(0)
@@ -307,7 +308,7 @@ func TestLive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := &app{}
 		a.current.Store(&config.Config{Run: config.Run{Deadline: 30 * time.Minute, Drain: time.Minute}})
-		state := &fakeDaemon{sources: []sourceStatus{{Source: "acme"}}}
+		state := &fakeDaemon{sources: []daemon.Status{{Source: "acme"}}}
 		check := a.live(state, time.Now())
 		passes := func(when string, want bool) {
 			t.Helper()

@@ -386,7 +386,9 @@ func (a *app) readLedger(ctx context.Context) (*config.Config, *ledger.Ledger, e
 
 // newObservers makes all that want to hear of runs.
 func (a *app) newObservers(cfg *config.Config, log *slog.Logger) []observer {
-	return []observer{
-		a.newMetricsObserver(cfg, log),
+	all := []observer{a.newMetricsObserver(cfg, log)}
+	if n := a.newNotifier(cfg, log); n != nil {
+		all = append(all, n)
 	}
+	return all
 }

@@ -33,6 +33,14 @@ func check(kind, text string) *problem {
 		return checkListen(text)
 	case "prom":
 		return checkProm(text)
+	case "day":
+		if _, err := time.Parse(time.DateOnly, text); err != nil {
+			return &problem{quote(text) + " is not a day", "write it like 2026-12-25"}
+		}
+	case "deadline":
+		if _, _, err := ParseDeadline(text); err != nil && text != "" {
+			return &problem{err.Error(), "write a weekday and a time of day, such as Fri 12:00"}
+		}
 	}
 	return nil // a path may be anything
 }

@@ -27,6 +27,8 @@ type Config struct {
 	Metrics Metrics `yaml:"metrics"`
 	// What makes an entry suspicious; a source may override single rules.
 	Rules Rules `yaml:"rules"`
+	// Who is told when something goes wrong, and when it is over.
+	Notify Notify `yaml:"notify"`
 	// Where hours come from.
 	Sources []Source `yaml:"sources"`
 
@@ -167,6 +169,69 @@ type Rules struct {
 	UnknownProject string `yaml:"unknown_project" enum:"hold,send"`
 }
 
+// Notify is the section `notify`.
+type Notify struct {
+	// Reference to the URL of a check that is pinged when a run starts and ends, in the style of healthchecks.io. The URL is a secret. A source may have one of its own.
+	Ping SecretRef `yaml:"ping"`
+	// Who gets a message when a state changes.
+	Webhooks []Webhook `yaml:"webhooks"`
+	// A program that is run when a state changes.
+	Hook *Hook `yaml:"hook"`
+	// When what lasts is told again; 0s for never.
+	Remind time.Duration `yaml:"remind" min:"0s" max:"8784h"`
+	// How long the end of the program waits for messages on their way. What does not arrive is told by the next run.
+	Wait time.Duration `yaml:"wait" min:"0s" max:"5m"`
+	// Days that are no working days beside Saturdays and Sundays, as YYYY-MM-DD.
+	Holidays []string `yaml:"holidays" check:"day"`
+	// What is told of although nothing fails: entries that do not come.
+	Silence []Silence `yaml:"silence"`
+}
+
+// Webhook is an element of `notify.webhooks`.
+type Webhook struct {
+	// Reference to the URL that the message is posted to. The URL is a secret.
+	URL SecretRef `yaml:"url" required:"true"`
+	// Form of the message: json (every field), or slack (a text, for Slack and what is compatible with it).
+	Preset string `yaml:"preset" enum:"json,slack"`
+	// Message of one's own in place of the preset: a Go text/template that makes JSON, such as {"content": {{json .Text}}}.
+	Template string `yaml:"template" check:"template"`
+	// What is told, by default everything: failure, rejected, held, in_doubt, silence, and recovery from those of them that are named.
+	On []string `yaml:"on" enum:"failure,recovery,rejected,held,in_doubt,silence"`
+}
+
+// Hook is the section `notify.hook`.
+type Hook struct {
+	// Program and arguments, run without a shell. What there is to tell is in its environment (TSUPLOAD_EVENT, TSUPLOAD_SOURCE, ...).
+	Command []string `yaml:"command" required:"true"`
+	// Longest time it may take.
+	Timeout time.Duration `yaml:"timeout" min:"100ms" max:"5m"`
+	// What is told, as for a webhook.
+	On []string `yaml:"on" enum:"failure,recovery,rejected,held,in_doubt,silence"`
+}
+
+// Silence is an element of `notify.silence`: exactly one of working_days,
+// expected_hours and unchanged_for.
+type Silence struct {
+	// Only entries of this source; without one those of all sources together.
+	Source string `yaml:"source" check:"name"`
+	// Only this person (the user id that is uploaded); without one everybody who has had entries in the last 100 days.
+	User string `yaml:"user"`
+	// Told when there is no entry of a person for this many working days (Monday to Friday), today not counted.
+	WorkingDays int `yaml:"working_days" min:"0" max:"60"`
+	// Told when a person's week has not as many hours at the deadline. A holiday from Monday to Friday takes a fifth off.
+	ExpectedHours float64 `yaml:"expected_hours" min:"0" max:"168"`
+	// Weekday and time of day, in the source's zone, at which the week is judged, such as Fri 12:00.
+	Deadline string `yaml:"deadline" check:"deadline"`
+	// Week that is judged: the one that the deadline is in, or the one before.
+	Week string `yaml:"week" enum:"this,last"`
+	// Hours that may be missing.
+	Below float64 `yaml:"below" min:"0" max:"168"`
+	// Hours that may be too many.
+	Above float64 `yaml:"above" min:"0" max:"168"`
+	// Told when the source has brought nothing new for this long.
+	UnchangedFor time.Duration `yaml:"unchanged_for" min:"0s" max:"8784h"`
+}
+
 // Source is an element of `sources`.
 type Source struct {
 	// Name in reports, logs and --source: letters, digits, dot, dash and underscore.
@@ -177,6 +242,8 @@ type Source struct {
 	Timezone string `yaml:"timezone" required:"true" check:"zone"`
 	// When the daemon reads the source: five cron fields, @daily and the like, or @every 1h. In the source's zone.
 	Schedule string `yaml:"schedule"`
+	// Reference to the URL of a check of its own, in place of notify.ping.
+	Ping SecretRef `yaml:"ping"`
 	// How columns are recognized. Only auto is supported so far; else give columns.
 	Preset string `yaml:"preset" enum:"auto"`
 	// Names of the export's columns, in place of the preset.
@@ -365,8 +432,15 @@ func Default() *Config {
 			MaxHoursPerEntry: 24, MaxHoursPerDay: 24,
 			Future: "reject", Overlap: "warn", UnknownProject: "hold",
 		},
+		Notify: Notify{Remind: 24 * time.Hour, Wait: 15 * time.Second},
 	}
 }
+
+func (w *Webhook) setDefaults(*Config) { w.Preset = "json" }
+
+func (h *Hook) setDefaults(*Config) { h.Timeout = 10 * time.Second }
+
+func (s *Silence) setDefaults(*Config) { s.Week = "this" }
 
 func (s *Source) setDefaults(c *Config) {
 	s.Preset, s.Rules = "auto", c.Rules

@@ -40,6 +40,8 @@ type LoadOptions struct {
 	ValidateSchedule func(expr, zone string) error
 	// ValidateDateFormat refuses a bad date_format; nil: every one passes.
 	ValidateDateFormat func(format string) error
+	// ValidateTemplate refuses the template of a message; nil: every one passes.
+	ValidateTemplate func(text string) error
 }
 
 func (o LoadOptions) getenv(name string) string {
@@ -192,7 +194,7 @@ func FlagName(key string) string {
 func settable(c *Config, fn func(leaf)) {
 	leaves(reflect.ValueOf(c).Elem(), "", "", func(lf leaf) {
 		switch {
-		case strings.HasPrefix(lf.key, "sources[") || lf.key == "sources" || !lf.v.CanSet():
+		case strings.HasPrefix(lf.key, "sources[") || lf.key == "sources" || inNotifyList(lf.key) || !lf.v.CanSet():
 		case lf.v.Type() == typeSecretRef:
 			for f, fv := range lf.v.Fields() {
 				fn(leaf{join(lf.key, keyOf(f)), fv, f.Tag})
@@ -202,6 +204,17 @@ func settable(c *Config, fn func(leaf)) {
 			fn(lf)
 		}
 	})
+}
+
+// inNotifyList tells whether key lies in a part of notify that may be there
+// several times or not at all.
+func inNotifyList(key string) bool {
+	for _, list := range []string{"notify.webhooks", "notify.hook", "notify.silence"} {
+		if rest, ok := strings.CutPrefix(key, list); ok && (rest == "" || rest[0] == '[' || rest[0] == '.') {
+			return true
+		}
+	}
+	return false
 }
 
 // EnvNames lists the environment variable of every key, with the key.
@@ -243,11 +256,16 @@ func (l *loader) flags() {
 // the file stays wrong, even where it is overruled: the next start may lack the
 // variable.
 func (l *loader) set(lf leaf, text string, o Origin) {
-	if parent := "auth.client_secret"; strings.HasPrefix(lf.key, parent+".") {
+	for parent, ref := range map[string]*SecretRef{
+		"auth.client_secret": &l.cfg.Auth.ClientSecret, "listen.token": &l.cfg.Listen.Token, "notify.ping": &l.cfg.Notify.Ping,
+	} {
+		if !strings.HasPrefix(lf.key, parent+".") {
+			continue
+		}
 		// Another reference replaces the one of the layer below instead of
 		// joining it.
 		if prev := l.cfg.origins[parent]; (prev.Env != "") != (o.Env != "") || prev.Flag != "" != (o.Flag != "") {
-			l.cfg.Auth.ClientSecret = SecretRef{}
+			*ref = SecretRef{}
 		}
 		l.cfg.origins[parent] = o
 	}

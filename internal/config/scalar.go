@@ -160,7 +160,8 @@ func checkText(tag reflect.StructTag, text string) *problem {
 		}
 		return &problem{quote(text) + " is not known here", hint}
 	}
-	if strings.ContainsFunc(text, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }) {
+	lines := tag.Get("check") == "template"
+	if strings.ContainsFunc(text, func(r rune) bool { return r < ' ' && r != '\t' && (r != '\n' || !lines) || r == 0x7f }) {
 		return &problem{"contains a control character", "write it on one line"}
 	}
 	return check(tag.Get("check"), text)

@@ -20,13 +20,14 @@ type Setting struct {
 }
 
 // Settings lists all effective values in the order of the manual. A secret
-// shows as its reference. Keys of sources that are neither given nor have a
+// shows as its reference. Keys of sources and of
+// the lists of notify that are neither given nor have a
 // default are left out.
 func (c *Config) Settings() []Setting {
 	var list []Setting
 	leaves(reflect.ValueOf(c).Elem(), "", "", func(lf leaf) {
 		o := c.origins[lf.key]
-		if strings.HasPrefix(lf.key, "sources") && lf.v.IsZero() && o == (Origin{}) {
+		if (strings.HasPrefix(lf.key, "sources") || inNotifyList(lf.key)) && lf.v.IsZero() && o == (Origin{}) {
 			return
 		}
 		list = append(list, Setting{Key: lf.key, Value: text(lf.v), Origin: o})

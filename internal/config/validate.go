@@ -58,7 +58,7 @@ func (l *loader) validate() {
 	})
 	l.validateAPI()
 	l.validateAuth()
-	l.onePlace("listen.token", l.cfg.Listen.Token)
+	l.validateNotify()
 	for i := range l.cfg.Sources {
 		l.validateSource(i)
 	}
@@ -115,7 +115,6 @@ func (l *loader) validateAuth() {
 	if a.Issuer != "" && a.TokenURL != "" {
 		l.complain("auth.token_url", "excludes auth.issuer", "the issuer's endpoints are discovered: remove one of both")
 	}
-	l.onePlace("auth.client_secret", a.ClientSecret)
 	for _, name := range sortedKeys(a.Params) {
 		key := join("auth.params", name)
 		switch {
@@ -134,13 +133,6 @@ func (l *loader) validateAuth() {
 	l.repeated("auth.expected_scopes", a.ExpectedScopes)
 }
 
-// onePlace checks a reference that the environment may have set in parts.
-func (l *loader) onePlace(key string, r SecretRef) {
-	if given := r.given(); len(given) > 1 {
-		l.complain(key, "names several places: "+strings.Join(given, ", "), "exactly one of file, env, keyring, credential, command")
-	}
-}
-
 func (l *loader) repeated(key string, list []string) {
 	for i, s := range list {
 		if s != "" && slices.Index(list, s) < i {
@@ -151,6 +143,9 @@ func (l *loader) repeated(key string, list []string) {
 
 // reference checks what a secret reference names.
 func (l *loader) reference(key string, r SecretRef) {
+	if given := r.given(); len(given) > 1 {
+		l.complain(key, "names several places: "+strings.Join(given, ", "), "exactly one of file, env, keyring, credential, command")
+	}
 	if r.Credential != "" && !credentialName(r.Credential) {
 		l.complain(key+".credential", "is not the name of a credential", "a name without / or \\, as in LoadCredential=NAME:PATH")
 	}

@@ -1,0 +1,88 @@
+package ledger
+
+import (
+	"context"
+	"time"
+
+	"github.com/exampleco/tsupload/internal/timesheet"
+)
+
+// PersonDay is what one person has logged on one day in a source.
+type PersonDay struct {
+	Person  string
+	Day     timesheet.Day
+	Entries int
+	Seconds timesheet.Seconds
+}
+
+// Hours adds up, by person and day, the entries of a source from since on:
+// those that are sent, on their way, in doubt or held. Rejected and skipped
+// ones count as entries but bring no hours; so do changes of a sent entry
+// while they are held, because the sent one has its hours. Only parcels with
+// entries of these days are read.
+func (l *Ledger) Hours(ctx context.Context, source string, since timesheet.Day) ([]PersonDay, error) {
+	if err := l.upToDate(ctx); err != nil {
+		return nil, err
+	}
+	// A key begins with its day, so a key of zeros is the least of that day.
+	low := timesheet.Key{}.Packed(since)
+	rows, err := l.reader.QueryContext(ctx, `SELECT p.n, p.state, p.reason, p.gone, d.facts
+		FROM (SELECT DISTINCT parcel FROM entry WHERE key >= ?) e JOIN parcel p ON p.id = e.parcel JOIN source s ON s.id = p.source JOIN detail d ON d.parcel = p.id
+		WHERE s.name = ?`, low[:], source)
+	if err != nil {
+		return nil, explain("add up hours", err)
+	}
+	defer rows.Close()
+	type personOn struct {
+		person string
+		day    timesheet.Day
+	}
+	at := map[personOn]int{}
+	var days []PersonDay
+	for rows.Next() {
+		var n int
+		var state timesheet.State
+		var reason timesheet.Reason
+		var goneAt, facts []byte
+		if err := rows.Scan(&n, &state, &reason, &goneAt, &facts); err != nil {
+			return nil, explain("add up hours", err)
+		}
+		gone := getPositions(goneAt, n)
+		counts := state != timesheet.StateRejected && state != timesheet.StateSkipped && (state != timesheet.StateHeld || reason != timesheet.ReasonChanged)
+		err := eachFact(facts, n, func(i int, person, _, _, _ string, _ int, day timesheet.Day, s timesheet.Seconds) {
+			if gone[i] || day < since {
+				return
+			}
+			k := personOn{person, day}
+			if _, ok := at[k]; !ok {
+				at[k] = len(days)
+				days = append(days, PersonDay{Person: person, Day: day})
+			}
+			d := &days[at[k]]
+			d.Entries++
+			if counts {
+				d.Seconds += s
+			}
+		})
+		if err != nil {
+			return nil, explain("add up hours", err)
+		}
+	}
+	return days, explain("add up hours", rows.Err())
+}
+
+// Changed is when a source last brought something that had not been there
+// before: an entry, or a row that was refused, or that an entry was gone. Where
+// it never did, it is when the first run began; zero where there was none.
+func (l *Ledger) Changed(ctx context.Context, source string) (time.Time, error) {
+	var ms int64
+	err := l.reader.QueryRowContext(ctx, `SELECT max(
+			coalesce((SELECT max(p.born) FROM parcel p JOIN source s ON s.id = p.source WHERE s.name = ?1 AND coalesce(p.parent, 0) = 0), 0),
+			coalesce((SELECT max(r.changed) FROM rejection r JOIN source s ON s.id = r.source WHERE s.name = ?1 AND r.state = 'rejected'), 0),
+			coalesce((SELECT max(m.since) FROM missing m JOIN entry e ON e.key = m.key JOIN parcel p ON p.id = e.parcel JOIN source s ON s.id = p.source WHERE s.name = ?1), 0))`,
+		source).Scan(&ms)
+	if err == nil && ms == 0 {
+		err = l.reader.QueryRowContext(ctx, `SELECT coalesce(min(started), 0) FROM run`).Scan(&ms)
+	}
+	return timeOf(ms), explain("read the ledger", err)
+}
