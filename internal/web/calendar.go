@@ -11,6 +11,7 @@ type calendar struct {
 	Weekdays        []gridLabel
 	Keys            []calendarKey
 	Weeks           []calendarWeek
+	From, To        string
 	Note            string
 }
 
@@ -78,10 +79,15 @@ func calendarOf(id string, h *timesheet.Hours, since, until timesheet.Day) *cale
 	if peak <= 0 {
 		return nil
 	}
-	const left, top, pitch = 30, 20, 14
+	const left, top, pitch, half = 30, 20, 14, 1800
+	step := (peak/squares + half - 1) / half * half // a shade, in half hours
+	if step*squares < peak {
+		step += half
+	}
 	weeks := int(end-begin+1) / 7
 	c.Title = "Hours in the calendar"
-	c.Desc = "One square a day, a column a week, from " + begin.Time().Format("2 Jan 2006") + " to " + last.Time().Format("2 Jan 2006") + ": " +
+	c.From, c.To = begin.Time().Format("2 Jan 2006"), last.Time().Format("2 Jan 2006")
+	c.Desc = "One square a day, a column a week, from " + c.From + " to " + c.To + ": " +
 		count(worked, "day") + " with hours, " + hours(sum) + " in all, " + hours(peak) + " on the longest. The table below has every day."
 	c.Width, c.Height = left+weeks*pitch+4, top+7*pitch
 	for i, name := range []string{"Mon", "", "Wed", "", "Fri", "", ""} {
@@ -89,17 +95,11 @@ func calendarOf(id string, h *timesheet.Hours, since, until timesheet.Day) *cale
 			c.Weekdays = append(c.Weekdays, gridLabel{0, top + i*pitch + 10, name})
 		}
 	}
-	labelled := -3
 	for w := range weeks {
 		monday := begin + timesheet.Day(7*w)
-		if t := monday.Time(); (t.Day() <= 7 || w == 0) && w-labelled >= 3 {
-			text := t.Format("Jan")
-			if t.Month() == 1 || w == 0 {
-				text = t.Format("Jan 06")
-			}
+		if t := monday.Time(); t.Day() <= 7 || w == 0 && t.Day() <= 10 {
 			if w+3 <= weeks {
-				c.Months = append(c.Months, gridLabel{left + w*pitch, 12, text})
-				labelled = w
+				c.Months = append(c.Months, gridLabel{left + w*pitch, 12, t.Format("Jan")})
 			}
 		}
 		row := calendarWeek{Monday: monday.String()}
@@ -110,7 +110,7 @@ func calendarOf(id string, h *timesheet.Hours, since, until timesheet.Day) *cale
 			total += s
 			row.Cells = append(row.Cells, cell(s))
 			if day <= last {
-				c.Days = append(c.Days, calendarDay{left + w*pitch, top + i*pitch, shade(s, peak), day.Time().Format("Mon 2 Jan 2006") + ": " + hours(s)})
+				c.Days = append(c.Days, calendarDay{left + w*pitch, top + i*pitch, shade(s, step), day.Time().Format("Mon 2 Jan 2006") + ": " + hours(s)})
 			}
 		}
 		if row.Total = cell(total); total != 0 {
@@ -119,16 +119,15 @@ func calendarOf(id string, h *timesheet.Hours, since, until timesheet.Day) *cale
 	}
 	c.Keys = append(c.Keys, calendarKey{"h0", "none"})
 	for n := 1; n <= squares; n++ {
-		c.Keys = append(c.Keys, calendarKey{"h" + string(rune('0'+n)), "up to " + hours(peak*timesheet.Seconds(n)/squares/60*60)})
+		c.Keys = append(c.Keys, calendarKey{"h" + string(rune('0'+n)), "up to " + hours(step*timesheet.Seconds(n))})
 	}
-	c.Keys[squares].Text = "up to " + hours(peak)
 	return c
 }
 
 // shade is how dark a day is.
-func shade(s, peak timesheet.Seconds) string {
+func shade(s, step timesheet.Seconds) string {
 	if s <= 0 {
 		return "h0"
 	}
-	return "h" + string(rune('0'+min(squares, (s*squares+peak-1)/peak)))
+	return "h" + string(rune('0'+min(squares, (s+step-1)/step)))
 }

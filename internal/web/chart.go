@@ -58,6 +58,7 @@ const (
 	maxColumns = 53
 	dayColumns = 35 // a longer time is drawn by week
 	plotHeight = 168
+	plotWidth  = 430
 )
 
 // grid is a table of durations by bar and series, in the order of both.
@@ -129,37 +130,33 @@ type span struct {
 	label, under func(timesheet.Day) string
 	full         func(timesheet.Day) string
 	noun         string
-	step         int // pixels
+	widest       int // pixels
 }
 
 func spanFor(first, last timesheet.Day) span {
 	switch days := int(last - first + 1); {
 	case days <= dayColumns:
-		step := 38
-		if days > 7 {
-			step = 26
-		}
-		return span{
+		sp := span{
 			of:    func(d timesheet.Day) timesheet.Day { return d },
 			next:  func(d timesheet.Day) timesheet.Day { return d + 1 },
 			label: func(d timesheet.Day) string { return d.Time().Format("Mon")[:2] },
 			under: func(d timesheet.Day) string { return d.Time().Format("2") },
 			full:  func(d timesheet.Day) string { return d.Time().Format("Mon 2 Jan 2006") },
-			noun:  "day", step: step,
+			noun:  "day", widest: 38,
 		}
+		if days > 14 { // there is room for Mondays only
+			monday := func(d timesheet.Day) bool { return d == d.Monday() }
+			sp.label, sp.under = firstOf(monday, "2"), firstOf(monday, "Jan")
+		}
+		return sp
 	case days <= 7*maxColumns-6:
 		return span{
 			of:    timesheet.Day.Monday,
 			next:  func(d timesheet.Day) timesheet.Day { return d + 7 },
-			label: func(d timesheet.Day) string { return d.Time().Format("2") },
-			under: func(d timesheet.Day) string {
-				if d.Time().Day() <= 7 {
-					return d.Time().Format("Jan")
-				}
-				return ""
-			},
+			label: firstOf(func(d timesheet.Day) bool { return d.Time().Day() <= 7 }, "Jan"),
+			under: firstOf(func(d timesheet.Day) bool { return d.Time().Day() <= 7 && d.Time().Month() == time.January }, "2006"),
 			full: func(d timesheet.Day) string { return "Week from " + d.Time().Format("Mon 2 Jan 2006") },
-			noun: "week", step: 20,
+			noun: "week", widest: 24,
 		}
 	}
 	return span{
@@ -168,14 +165,19 @@ func spanFor(first, last timesheet.Day) span {
 			return timesheet.DayOf(d.Time().AddDate(0, 1, 0))
 		},
 		label: func(d timesheet.Day) string { return d.Time().Format("Jan")[:1] },
-		under: func(d timesheet.Day) string {
-			if d.Time().Month() == time.January {
-				return d.Time().Format("2006")
-			}
-			return ""
-		},
+		under: firstOf(func(d timesheet.Day) bool { return d.Time().Month() == time.January }, "2006"),
 		full: func(d timesheet.Day) string { return d.Time().Format("January 2006") },
-		noun: "month", step: 20,
+		noun: "month", widest: 24,
+	}
+}
+
+// firstOf labels some columns and leaves the others out.
+func firstOf(which func(timesheet.Day) bool, layout string) func(timesheet.Day) string {
+	return func(d timesheet.Day) string {
+		if !which(d) {
+			return ""
+		}
+		return d.Time().Format(layout)
 	}
 }
 
@@ -213,7 +215,8 @@ func standing(id, title, by, called string, h *timesheet.Hours, name func(timesh
 	c.Total = hours(sum)
 	c.Series = g.series(called, hours)
 	c.Desc = "Bars, one a " + sp.noun + ", from " + sp.full(days[0]) + " to " + sp.full(days[len(days)-1]) + ": " + c.Total + " in all. The table below has every figure."
-	c.Width, c.Base = c.Left+sp.step*len(days)+4, plotHeight+16
+	pitch := min(sp.widest, max(8, plotWidth/len(days)))
+	c.Width, c.Base = c.Left+pitch*len(days)+12, plotHeight+16
 	top, step := scale(peak)
 	for v := timesheet.Seconds(0); v <= top; v += step {
 		c.Lines = append(c.Lines, gridLine{c.Base - int(int64(v)*plotHeight/int64(top)), strconv.Itoa(int(v/3600))})
@@ -222,7 +225,7 @@ func standing(id, title, by, called string, h *timesheet.Hours, name func(timesh
 		column := g.columns[i]
 		total := g.total(column)
 		b := bar{
-			X: c.Left + i*sp.step + sp.step/8, Width: sp.step - sp.step/4, Mid: c.Left + i*sp.step + sp.step/2,
+			X: c.Left + i*pitch + pitch/8, Width: pitch - pitch/4, Mid: c.Left + i*pitch + pitch/2,
 			Label: sp.label(d), Under: sp.under(d), Full: sp.full(d), Total: cell(total),
 		}
 		var below timesheet.Seconds
@@ -246,7 +249,7 @@ func standing(id, title, by, called string, h *timesheet.Hours, name func(timesh
 
 // lying draws one bar a name, one below the other.
 func lying(id, title, first, unit string, g *grid, list []series, words, bare func(timesheet.Seconds) string) *chart {
-	const width, row, thick = 300, 44, 16
+	const width, row, thick = 280, 44, 16
 	c := &chart{ID: id, Title: title, First: first, Unit: unit, Width: width, Height: row*len(g.columns) + 4}
 	var peak, sum timesheet.Seconds
 	for _, column := range g.columns {

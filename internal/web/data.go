@@ -113,6 +113,14 @@ type File struct {
 	Decisions []timesheet.Decision
 }
 
+// Number is one of a report's totals.
+type Number struct {
+	Label   string
+	Seconds timesheet.Seconds
+	Count   int
+	Unit    string // "row" or "entry"
+}
+
 // SourceReport is what a run made of a source.
 type SourceReport struct {
 	Name     string
@@ -137,8 +145,8 @@ type Report struct {
 	Sources        []SourceReport
 	// Hours are those of the entries read.
 	Hours *timesheet.Hours
-	// Result is what was sent, or would be.
-	Result      []Standing
+	// Numbers are what was read, and sent or would be.
+	Numbers     []Number
 	Waiting     []Matter
 	MoreWaiting bool // there may be more than those listed
 	// Error is why the run could not go on, or sent no more; Hint what to do.

@@ -114,6 +114,9 @@ func hashOf(text string) string {
 	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
 }
 
+// ReportHead is how every report begins.
+const ReportHead = "<!DOCTYPE html>"
+
 // WriteReport writes a report as one HTML file that needs no other.
 func WriteReport(w io.Writer, r Report) error {
 	return render(w, reportDocument(r))

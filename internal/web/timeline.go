@@ -31,7 +31,7 @@ func timelineOf(runs []Run) *timeline {
 	}
 	runs = runs[:min(shownRuns, len(runs))]
 	const pitch, left, high = 22, 4, 72
-	t := &timeline{ID: "runs-figure", Title: "The last " + count(len(runs), "run"), Base: 20 + high, Width: left + pitch*max(len(runs), 12) + 8, Height: high + 44, Runs: runs}
+	t := &timeline{ID: "runs-figure", Title: "The last " + count(len(runs), "run"), Base: 20 + high, Width: left + pitch*max(len(runs), 12) + 8, Height: high + 64, Runs: runs}
 	ends := map[Tone]int{}
 	peak := 1
 	for i := range runs {

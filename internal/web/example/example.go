@@ -86,7 +86,7 @@ func Pages() []Page {
 				{State: timesheet.StateRejected, Reason: timesheet.ReasonBadDuration, Label: "rejected (bad duration)", Rows: 17}, {State: timesheet.StateInDoubt, Label: "in doubt", Rows: 9, Seconds: 40000}, skipped(20),
 			},
 		},
-		{Name: "an_extraordinarily_long_source_name_that_somebody_has_really_given_to_their_source", LastTone: web.Calm, LastEnd: "never"},
+		{Name: "an_extraordinarily_long_source_name_that_somebody_has_really_given_to_their_source", LastTone: web.Calm, LastEnd: "no run yet"},
 		{Name: "old", Gone: true, LastTone: web.Calm, LastEnd: "never", States: []web.Standing{sent(3, 9000)}},
 	}
 	bad.Waiting, bad.MoreWaiting = matters(), true
@@ -169,7 +169,10 @@ func Reports() []File {
 		Promise: "no entry twice: one without an answer is held in doubt until a person settles it",
 		Verdict: web.Verdict{Tone: web.Good, Line: "Would send 9 entries, 37:45 h", Detail: "No row is refused. Nothing was sent and nothing was written."},
 		Hours:   hours(1, 1), Next: "tsupload run --once",
-		Result: []web.Standing{{Label: "read", Rows: 12, Seconds: 135900}, {Label: "would be sent", Rows: 9, Seconds: 120000}, {Label: "known", Rows: 3, Seconds: 15900}},
+		Numbers: []web.Number{
+			{Label: "read", Seconds: 135900, Count: 12, Unit: "row"}, {Label: "would be sent", Seconds: 120000, Count: 9, Unit: "entry"},
+			{Label: "known, not sent again", Seconds: 15900, Count: 3, Unit: "entry"},
+		},
 		Sources: []web.SourceReport{{
 			Name: "acme", Rows: 12, Seconds: 135900,
 			Files:    []web.File{{Name: "week47.csv", Rows: 12, Decisions: []timesheet.Decision{{What: "date order", Value: "year first", Evidence: "week47.csv:2"}}}},
