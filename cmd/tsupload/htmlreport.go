@@ -247,4 +247,3 @@ func waitFor(n int, more bool) string {
 	}
 	return fmt.Sprintf("%d rows or entries wait for a person", n)
 }
-

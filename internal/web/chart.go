@@ -24,7 +24,7 @@ type chart struct {
 	Lines           []gridLine
 	Series          []series
 	Bars            []bar
-	Open bool // the table is shown at once
+	Open            bool // the table is shown at once
 }
 
 type gridLine struct {
@@ -155,8 +155,8 @@ func spanFor(first, last timesheet.Day) span {
 			next:  func(d timesheet.Day) timesheet.Day { return d + 7 },
 			label: firstOf(func(d timesheet.Day) bool { return d.Time().Day() <= 7 }, "Jan"),
 			under: firstOf(func(d timesheet.Day) bool { return d.Time().Day() <= 7 && d.Time().Month() == time.January }, "2006"),
-			full: func(d timesheet.Day) string { return "Week from " + d.Time().Format("Mon 2 Jan 2006") },
-			noun: "week", widest: 24,
+			full:  func(d timesheet.Day) string { return "Week from " + d.Time().Format("Mon 2 Jan 2006") },
+			noun:  "week", widest: 24,
 		}
 	}
 	return span{
@@ -166,8 +166,8 @@ func spanFor(first, last timesheet.Day) span {
 		},
 		label: func(d timesheet.Day) string { return d.Time().Format("Jan")[:1] },
 		under: firstOf(func(d timesheet.Day) bool { return d.Time().Month() == time.January }, "2006"),
-		full: func(d timesheet.Day) string { return d.Time().Format("January 2006") },
-		noun: "month", widest: 24,
+		full:  func(d timesheet.Day) string { return d.Time().Format("January 2006") },
+		noun:  "month", widest: 24,
 	}
 }
 
@@ -219,7 +219,7 @@ func standing(id, title, by, called string, h *timesheet.Hours, name func(timesh
 	c.Width, c.Base = c.Left+pitch*len(days)+12, plotHeight+16
 	top, step := scale(peak)
 	for v := timesheet.Seconds(0); v <= top; v += step {
-		c.Lines = append(c.Lines, gridLine{c.Base - int(int64(v)*plotHeight/int64(top)), strconv.Itoa(int(v/3600))})
+		c.Lines = append(c.Lines, gridLine{c.Base - int(int64(v)*plotHeight/int64(top)), strconv.Itoa(int(v / 3600))})
 	}
 	for i, d := range days {
 		column := g.columns[i]

@@ -82,12 +82,12 @@ type Run struct {
 
 // Overview is all that the status page shows.
 type Overview struct {
-	Now     time.Time
-	Version string
-	Verdict Verdict
-	Sources []Source
-	Waiting []Matter
-	MoreWaiting bool // there may be more than those listed
+	Now         time.Time
+	Version     string
+	Verdict     Verdict
+	Sources     []Source
+	Waiting     []Matter
+	MoreWaiting bool  // there may be more than those listed
 	Runs        []Run // newest first
 	// Hours are of the last year; Since is its first day, Today its last.
 	Hours        *timesheet.Hours

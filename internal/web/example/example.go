@@ -10,7 +10,6 @@ import (
 	"github.com/exampleco/tsupload/internal/web"
 )
 
-
 var (
 	berlin  = time.FixedZone("CET", 3600)
 	now     = time.Date(2026, 11, 24, 9, 41, 0, 0, berlin)
@@ -82,8 +81,12 @@ func Pages() []Page {
 			Name: "acme", Schedule: "0 6 * * *, Europe/Berlin", LastRun: now.Add(-3 * time.Hour), LastTone: web.Bad, LastEnd: "exit 4: credentials or permissions were refused",
 			Problem: "the API at https://timesheets.exampleco.com/a/very/long/path/that/does/not/want/to/be/broken/anywhere refused the token: insufficient_scope",
 			States: []web.Standing{
-				sent(1460, 5_300_000), {State: timesheet.StateNew, Label: "new", Rows: 312, Seconds: 900000}, {State: timesheet.StateHeld, Reason: timesheet.ReasonChanged, Label: "held (changed)", Rows: 21, Seconds: 80000},
-				{State: timesheet.StateRejected, Reason: timesheet.ReasonBadDuration, Label: "rejected (bad duration)", Rows: 17}, {State: timesheet.StateInDoubt, Label: "in doubt", Rows: 9, Seconds: 40000}, skipped(20),
+				sent(1460, 5_300_000),
+				{State: timesheet.StateNew, Label: "new", Rows: 312, Seconds: 900000},
+				{State: timesheet.StateHeld, Reason: timesheet.ReasonChanged, Label: "held (changed)", Rows: 21, Seconds: 80000},
+				{State: timesheet.StateRejected, Reason: timesheet.ReasonBadDuration, Label: "rejected (bad duration)", Rows: 17},
+				{State: timesheet.StateInDoubt, Label: "in doubt", Rows: 9, Seconds: 40000},
+				skipped(20),
 			},
 		},
 		{Name: "an_extraordinarily_long_source_name_that_somebody_has_really_given_to_their_source", LastTone: web.Calm, LastEnd: "no run yet"},
@@ -170,7 +173,8 @@ func Reports() []File {
 		Verdict: web.Verdict{Tone: web.Good, Line: "Would send 9 entries, 37:45 h", Detail: "No row is refused. Nothing was sent and nothing was written."},
 		Hours:   hours(1, 1), Next: "tsupload run --once",
 		Numbers: []web.Number{
-			{Label: "read", Seconds: 135900, Count: 12, Unit: "row"}, {Label: "would be sent", Seconds: 120000, Count: 9, Unit: "entry"},
+			{Label: "read", Seconds: 135900, Count: 12, Unit: "row"},
+			{Label: "would be sent", Seconds: 120000, Count: 9, Unit: "entry"},
 			{Label: "known, not sent again", Seconds: 15900, Count: 3, Unit: "entry"},
 		},
 		Sources: []web.SourceReport{{
