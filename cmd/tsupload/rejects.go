@@ -305,7 +305,7 @@ func (a *app) runMended(ctx context.Context, cfg *config.Config, name, path stri
 	if err != nil {
 		return err
 	}
-	p := pass{app: a, cfg: cfg, sources: sources, opts: opts, log: a.logger(cfg)}
+	p := pass{app: a, cfg: cfg, sources: sources, opts: opts, log: a.logger(cfg), runID: newRunID()}
 	r, waiting, err := p.run(ctx, a.stopping)
 	if r == nil {
 		return err
