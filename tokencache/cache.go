@@ -37,6 +37,8 @@ type Token struct {
 	ObtainedAt time.Time
 	// ExpiresAt is the end of the token's life.
 	ExpiresAt time.Time
+	// Allotments are what the server said is left of tokens; only Peek tells.
+	Allotments []Allotment
 }
 
 // Format implements fmt.Formatter; the token is never printed.
@@ -242,7 +244,7 @@ func (c *Cache) Peek(ctx context.Context) (Token, bool) {
 			return Token{}, false
 		}
 	}
-	return Token{Value: e.AccessToken, Scopes: slices.Clone(e.Scopes), ObtainedAt: e.ObtainedAt, ExpiresAt: e.ExpiresAt}, true
+	return Token{Value: e.AccessToken, Scopes: slices.Clone(e.Scopes), ObtainedAt: e.ObtainedAt, ExpiresAt: e.ExpiresAt, Allotments: slices.Clone(e.Allotments)}, true
 }
 
 // Stats returns the counters.

@@ -20,13 +20,15 @@ type stored struct {
 	RefreshAt   time.Time `json:"refresh_at"`
 	Issuer      string    `json:"issuer"`
 	ClientID    string    `json:"client_id"`
+
+	Allotments []Allotment `json:"allotments,omitempty"`
 }
 
 func encodeEntry(key string, e Entry) ([]byte, error) {
 	return json.Marshal(stored{ //nolint:gosec // the one place where a token is meant to be written
 		Version: entryVersion, Key: key, AccessToken: e.AccessToken, Scopes: e.Scopes,
 		ObtainedAt: e.ObtainedAt.UTC(), ExpiresAt: e.ExpiresAt.UTC(), RefreshAt: e.RefreshAt.UTC(),
-		Issuer: e.Issuer, ClientID: e.ClientID,
+		Issuer: e.Issuer, ClientID: e.ClientID, Allotments: e.Allotments,
 	})
 }
 
@@ -44,6 +46,6 @@ func decodeEntry(key string, data []byte) (Entry, error) {
 	}
 	return Entry{
 		AccessToken: s.AccessToken, Scopes: s.Scopes, ObtainedAt: s.ObtainedAt, ExpiresAt: s.ExpiresAt,
-		RefreshAt: s.RefreshAt, Issuer: s.Issuer, ClientID: s.ClientID,
+		RefreshAt: s.RefreshAt, Issuer: s.Issuer, ClientID: s.ClientID, Allotments: s.Allotments,
 	}, nil
 }

@@ -206,7 +206,7 @@ func (c *Cache) request(ctx context.Context, endpoint string, secret []byte) (En
 	}
 	return Entry{
 		AccessToken: tok.AccessToken, Scopes: grantedScopes(tok.Extra("scope"), c.asked()), ObtainedAt: asked, ExpiresAt: expires,
-		RefreshAt: refreshAt(expires, life), Issuer: issuer, ClientID: c.cfg.ClientID,
+		RefreshAt: refreshAt(expires, life), Issuer: issuer, ClientID: c.cfg.ClientID, Allotments: allotments(rec.header, asked),
 	}, nil
 }
 

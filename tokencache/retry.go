@@ -152,6 +152,15 @@ func quotas(h http.Header) []quota {
 	return out
 }
 
+// allotments are the quotas in an answer that was asked for at a moment.
+func allotments(h http.Header, asked time.Time) []Allotment {
+	var list []Allotment
+	for _, q := range quotas(h) {
+		list = append(list, Allotment{Bucket: q.bucket, Limit: q.limit, Remaining: q.remaining, ResetAt: asked.Add(q.reset)})
+	}
+	return list
+}
+
 // noteQuota warns before the allotment ends: then every run would fail.
 func (c *Cache) noteQuota(ctx context.Context, h http.Header) {
 	for _, q := range quotas(h) {

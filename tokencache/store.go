@@ -29,6 +29,19 @@ type Entry struct {
 	Issuer string
 	// ClientID is the client the token belongs to.
 	ClientID string
+	// Allotments are what the server said is left of tokens, where it says so.
+	Allotments []Allotment
+}
+
+// Allotment is how many tokens a server grants in a time, and how many of them were left when it granted the last.
+type Allotment struct {
+	// Bucket is the server's name for it, such as per_hour.
+	Bucket string `json:"bucket"`
+	// Limit and Remaining count tokens.
+	Limit     int64 `json:"limit"`
+	Remaining int64 `json:"remaining"`
+	// ResetAt is when it is full again.
+	ResetAt time.Time `json:"reset_at"`
 }
 
 // Format implements fmt.Formatter; the token is never printed.

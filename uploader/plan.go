@@ -82,7 +82,7 @@ func (u *Uploader) sourceFailed(ctx context.Context, s *SourceReport, err error)
 // as it did when everything in it was settled: then there is nothing to plan.
 func (u *Uploader) unchanged(ctx context.Context, feed *Feed, reading Reading, s *SourceReport) (bool, error) {
 	stamp, fingerprint, summary, err := u.cfg.Ledger.LastRead(ctx, feed.ID)
-	if err != nil || stamp == "" || stamp != reading.Stamp() || u.cfg.Since != nil || u.cfg.Until != nil {
+	if err != nil || stamp == "" || stamp != reading.Stamp() || u.cfg.Since != nil || u.cfg.Until != nil || u.cfg.Hours {
 		return false, err
 	}
 	settled, err := u.cfg.Ledger.Settled(ctx, feed.ID)
@@ -203,6 +203,9 @@ func (p *plan) decide() error {
 
 func (p *plan) count(e *timesheet.Entry, state timesheet.State, reason timesheet.Reason) {
 	p.report.count(state, reason, e.Person, e.Day, true, e.Duration)
+	if p.report.Hours != nil {
+		p.report.Hours.Add(e.Person, e.Project, e.Day, e.Duration)
+	}
 }
 
 func (p *plan) new(e *timesheet.Entry) error {

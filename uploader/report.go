@@ -57,6 +57,9 @@ type SourceReport struct {
 	Withdrawn       int // planned entries that are gone from the source
 	Missing         int // sent entries that are gone from the source
 	Overlaps        int
+	// Hours are those of the entries read, a row in two files counted once; nil
+	// unless Config.Hours is set.
+	Hours *timesheet.Hours
 	// Err is why the source could not be read, or nothing of it is sent.
 	Err error
 }
@@ -66,8 +69,12 @@ type SourceReport struct {
 const maxWeeks = 2000
 
 func (s *SourceReport) reset() {
+	hours := s.Hours != nil
 	*s = SourceReport{Name: s.Name, ID: s.ID, Files: s.Files, Notes: s.Notes}
 	s.init()
+	if hours {
+		s.Hours = &timesheet.Hours{}
+	}
 }
 
 func (s *SourceReport) init() {
@@ -162,6 +169,9 @@ func (s *SourceReport) twice(f timesheet.Fresh) {
 	from.Rows, from.Seconds = from.Rows-1, from.Seconds-f.Seconds
 	week.Rows, week.Seconds = week.Rows-1, week.Seconds-f.Seconds
 	to.add(f.Seconds)
+	if s.Hours != nil {
+		s.Hours.Add(f.Person, f.Project, f.Key.Day(), -f.Seconds)
+	}
 }
 
 // settled is what a run over the same bytes will report: everything known.
@@ -300,6 +310,9 @@ func newReport(cfg Config) *Report {
 	for i := range cfg.Feeds {
 		s := &SourceReport{Name: cfg.Feeds[i].Name, ID: cfg.Feeds[i].ID}
 		s.init()
+		if cfg.Hours {
+			s.Hours = &timesheet.Hours{}
+		}
 		r.Sources = append(r.Sources, s)
 	}
 	return r

@@ -122,6 +122,9 @@ type Config struct {
 	Transport http.RoundTripper
 	Ready     func(ctx context.Context) error
 	Logger    *slog.Logger
+	// Hours adds up, in the report, what was read by person, project and day. A
+	// source is then read even where it is unchanged.
+	Hours bool
 	// DryRun ends the run after the plan.
 	DryRun bool
 	// Since and Until leave out entries of other days; both days are included.

@@ -41,7 +41,8 @@ func runDaemon(ctx context.Context, a *app, opts runOptions) error {
 	if err != nil {
 		return err
 	}
-	stopServing, err := a.serve(ctx, s.cfg, running, nil, log)
+	page := a.newPage(a.current.Load, nextOf(running), log)
+	stopServing, err := a.serve(ctx, s.cfg, running, page, log)
 	if err != nil {
 		return err
 	}
@@ -61,6 +62,18 @@ func runDaemon(ctx context.Context, a *app, opts runOptions) error {
 	err = running.Run(drain)
 	s.log.InfoContext(context.WithoutCancel(ctx), "daemon ended")
 	return err
+}
+
+// nextOf tells the page what the daemon has in mind.
+func nextOf(d *scheduler.Daemon) nextRun {
+	return func(source string) (next time.Time, running bool) {
+		for _, s := range d.Status() {
+			if s.Source == source {
+				return s.Next, s.Running
+			}
+		}
+		return time.Time{}, false
+	}
 }
 
 // systemdNotify speaks to systemd, where that has started the program.

@@ -125,7 +125,7 @@ func TestWatchSilence(t *testing.T) {
 		cfg.Sources = []config.Source{{Name: "acme", ID: "acme", Timezone: "UTC"}}
 		cfg.Notify.Webhooks = []config.Webhook{{URL: config.SecretRef{Env: "CHAT_URL"}, Preset: "json"}}
 		cfg.Notify.Silence = []config.Silence{{Source: "acme", User: "ada", WorkingDays: 1}}
-		if len(a.newObservers(cfg, slog.New(slog.DiscardHandler))) != 1 {
+		if a.newNotifier(cfg, slog.New(slog.DiscardHandler)) == nil {
 			t.Fatal("there is no observer")
 		}
 		stop := a.watchSilence(t.Context())

@@ -133,6 +133,13 @@ func sourceText(b *strings.Builder, r *uploader.Report, s *uploader.SourceReport
 	}
 	_ = t.Flush()
 	weeksText(b, s)
+	for _, note := range sourceNotes(s) {
+		fmt.Fprintf(b, "  note: %s\n", note)
+	}
+}
+
+// sourceNotes is what a run noticed beside the outcomes.
+func sourceNotes(s *uploader.SourceReport) (notes []string) {
 	for _, n := range []struct {
 		n    int
 		text string
@@ -143,9 +150,10 @@ func sourceText(b *strings.Builder, r *uploader.Report, s *uploader.SourceReport
 		{s.Missing, "sent entries are gone from the source; what was sent stays, mend it in Timesheets if need be"},
 	} {
 		if n.n > 0 {
-			fmt.Fprintf(b, "  note: %d %s\n", n.n, n.text)
+			notes = append(notes, fmt.Sprintf("%d %s", n.n, n.text))
 		}
 	}
+	return notes
 }
 
 // weeksText lists hours by person and week.

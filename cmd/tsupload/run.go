@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -28,6 +29,7 @@ type runOptions struct {
 	since, until          string
 	expectHours           string
 	faults                []string // of the sandbox
+	report                string   // the file of the HTML report
 }
 
 func newRunCommand(a *app) *cobra.Command {
@@ -64,6 +66,7 @@ often a file is read.`,
   tsupload run --once --source acme week47.csv
   tsupload run --once --expect-hours 38.5 --since 2026-11-16 --until 2026-11-22
   tsupload run --once --sandbox week47.csv   the whole upload, against a throw-away API
+  tsupload run --dry-run --report week47.html week47.csv
   tsupload run                               the daemon`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			opts.files = args
@@ -78,6 +81,7 @@ often a file is read.`,
 	f.StringVar(&opts.since, "since", "", "only entries of `DATE` and later (YYYY-MM-DD)")
 	f.StringVar(&opts.until, "until", "", "only entries of `DATE` and earlier (YYYY-MM-DD)")
 	f.StringVar(&opts.expectHours, "expect-hours", "", "send nothing unless the entries read come to `HOURS`")
+	f.StringVar(&opts.report, "report", "", "write what was read and what became of it, as one HTML page with pictures, to `FILE`")
 	f.StringArrayVar(&opts.faults, "fault", nil, "order a `FAULT` from the sandbox; see `tsupload sandbox --help`")
 	return cmd
 }
@@ -91,8 +95,11 @@ func runRun(ctx context.Context, a *app, opts runOptions) error {
 		return usage("leave one of them out", "--dry-run and --sandbox exclude each other")
 	case len(opts.faults) > 0 && !opts.sandbox:
 		return usage("add --sandbox", "--fault is for the sandbox")
-	case !opts.once && (opts.since != "" || opts.until != "" || opts.expectHours != ""):
-		return usage("add --once", "--since, --until and --expect-hours are for one pass")
+	case !opts.once && (opts.since != "" || opts.until != "" || opts.expectHours != "" || opts.report != ""):
+		return usage("add --once", "--since, --until, --expect-hours and --report are for one pass")
+	}
+	if err := checkReportFile(opts.report); err != nil {
+		return err
 	}
 	if opts.once {
 		return runOnce(ctx, a, opts)
@@ -166,19 +173,28 @@ func runOnce(ctx context.Context, a *app, opts runOptions) error {
 	a.bare = len(cfg.Sources) == 0
 	p := pass{app: a, cfg: cfg, sources: sources, opts: opts, window: w, log: a.logger(cfg)}
 	p.observers = a.newObservers(cfg, p.log)
+	began := time.Now()
 	r, waiting, err := p.observed(ctx, a.stopping)
 	if r != nil {
 		if err := a.report(r, waiting); err != nil {
 			return err
 		}
 	}
-	if err != nil {
+	if err == nil {
+		if code := p.exit(r, waiting); code != exitOK {
+			err = &exitError{code}
+		}
+	}
+	if opts.report == "" {
 		return err
 	}
-	if code := p.exit(r, waiting); code != exitOK {
-		return &exitError{code}
+	if written := p.writeReport(began, r, waiting, err); written != nil {
+		if err == nil {
+			return written
+		}
+		a.printError(written, exitFault) // the run's own status stands
 	}
-	return nil
+	return err
 }
 
 // chooseSources finds the sources that a run is about.
@@ -282,8 +298,8 @@ func (p *pass) run(ctx context.Context, stopping <-chan struct{}) (_ *uploader.R
 	}
 	cfg := uploader.Config{
 		RunID: p.runID, Ledger: planLedger{l}, API: p.newAPI(p.cfg), Logger: p.log, DryRun: p.opts.dryRun,
-		Since: p.window.since, Until: p.window.until, Expect: p.window.expect, Deadline: p.cfg.Run.Deadline, MaxRejectRatio: p.cfg.Run.MaxRejectRatio,
 		Alive: p.alive,
+		Hours: p.opts.report != "", Since: p.window.since, Until: p.window.until, Expect: p.window.expect, Deadline: p.cfg.Run.Deadline, MaxRejectRatio: p.cfg.Run.MaxRejectRatio,
 	}
 	spool := p.cfg.State.Dir
 	if scratch != "" {

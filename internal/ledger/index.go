@@ -39,7 +39,13 @@ func (p *Planning) fillIndex(twice func(timesheet.Fresh)) error {
 			if kept[len(kept)-1].digest != f.digest {
 				kept[len(kept)-1].is |= conflict
 			}
-			twice(p.shown(&f))
+			facts, err := p.factsOf(int64(f.parcel))
+			if err != nil {
+				return err
+			}
+			second := p.shown(&f)
+			second.Project = p.persons[facts.of[f.pos].project]
+			twice(second)
 			if err := goneFrom(p.ctx, p.tx, int64(f.parcel), int(f.pos), timesheet.Seconds(f.seconds)); err != nil {
 				return err
 			}

@@ -152,6 +152,7 @@ type Waiting struct {
 type Fresh struct {
 	Key     Packed
 	Person  string
+	Project string // told to Index's twice only
 	Seconds Seconds
 	Start   int  // seconds into the day, -1 without a time of day
 	Trusted bool // has an id of the tracker's own
