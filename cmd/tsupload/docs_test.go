@@ -72,7 +72,7 @@ func rewriteBlocks(t *testing.T, text string, each func(docBlock) string) string
 type docWorld struct {
 	box *sandbox.Sandbox
 	env map[string]string
-	// parsed counts the command lines that were only held against the program.
+	// What was found: parsed are command lines only held against the program.
 	ran, parsed, validated, requests int
 }
 
