@@ -1,3 +1,5 @@
+//go:build !man
+
 // Command tsupload carries contractors' hours from the tool they keep them in
 // to the company's Timesheets API, each entry exactly once and with nothing
 // lost.
@@ -9,13 +11,6 @@ import (
 	"os/signal"
 	"syscall"
 	_ "time/tzdata" // zones must be known where the system has none
-)
-
-// Stamped by the release build.
-var (
-	version = "dev"
-	commit  = ""
-	date    = ""
 )
 
 func main() {

@@ -1,0 +1,8 @@
+package main
+
+// Stamped by the release build.
+var (
+	version = "dev"
+	commit  = ""
+	date    = ""
+)
