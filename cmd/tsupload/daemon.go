@@ -31,7 +31,7 @@ func runDaemon(ctx context.Context, a *app, opts runOptions) error {
 	if err := l.Close(); err != nil {
 		return err
 	}
-	c := scheduler.Config{Settings: settings, Cut: a.cut, Load: s.reload, Notify: systemdNotify(log), Watchdog: watchdog(log, s.cfg)}
+	c := scheduler.Config{Settings: settings, NewID: newRunID, Cut: a.cut, Load: s.reload, Notify: systemdNotify(log), Watchdog: watchdog(log, s.cfg)}
 	if a.hangup != nil {
 		hangup, stop := a.hangup()
 		defer stop()
@@ -143,7 +143,7 @@ func (s *service) settings(check func(*config.Config) error) (*config.Config, sc
 		return nil, none, err
 	}
 	log := s.logger(cfg)
-	settings := scheduler.Settings{Drain: cfg.Run.Drain, Jitter: cfg.Run.Jitter, RetryAfter: cfg.Run.RetryAfter, Logger: log}
+	settings := scheduler.Settings{Drain: cfg.Run.Drain, Close: cfg.Notify.Wait, Jitter: cfg.Run.Jitter, RetryAfter: cfg.Run.RetryAfter, Logger: log}
 	observers := s.newObservers(cfg, log)
 	for i := range sources {
 		if sources[i].Schedule == "" {

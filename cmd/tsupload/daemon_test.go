@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -147,6 +148,32 @@ func (r *running) end(s os.Signal) int {
 	return r.cmd.ProcessState.ExitCode()
 }
 
+// namesRuns checks that each line from the start of a run to its end has its id,
+// once, and that each run has one of its own.
+func (r *running) namesRuns() {
+	r.t.Helper()
+	id, seen := "", map[string]bool{}
+	for line := range strings.Lines(r.log()) {
+		found := regexp.MustCompile(`"run_id":"([^"]+)"`).FindAllStringSubmatch(line, -1)
+		starts := strings.Contains(line, `"run started"`)
+		switch {
+		case starts && (len(found) != 1 || seen[found[0][1]]):
+			r.t.Errorf("a run without an id of its own: %s", line)
+		case starts:
+			id = found[0][1]
+			seen[id] = true
+		case id != "" && (len(found) != 1 || found[0][1] != id):
+			r.t.Errorf("not a line of run %s, or not once: %s", id, line)
+		}
+		if strings.Contains(line, `"run ended"`) || strings.Contains(line, `"run failed`) {
+			id = ""
+		}
+	}
+	if len(seen) < 3 {
+		r.t.Errorf("got %d runs", len(seen))
+	}
+}
+
 func (w *rig) export(name string, people ...string) {
 	w.t.Helper()
 	text := "user_id,date,project,hours\n"
@@ -179,6 +206,8 @@ func TestDaemonSources(t *testing.T) {
 	if n := len(w.stats().Bodies); n == 0 || w.stats().Uploads == 0 || byState(w.entries())[timesheet.StateSent] != 10 {
 		t.Errorf("got %v", byState(w.entries()))
 	}
+
+	d.namesRuns()
 
 	path := filepath.Join(w.dir, "tsupload.yaml")
 	good, err := os.ReadFile(path)
@@ -449,6 +478,6 @@ func TestDaemonNotify(t *testing.T) {
 	if code := d.end(syscall.SIGTERM); code != 0 {
 		t.Errorf("exit status %d, want 0", code)
 	}
-	hears(1, "STOPPING=1\nEXTEND_TIMEOUT_USEC=45000000\n")
+	hears(1, "STOPPING=1\nEXTEND_TIMEOUT_USEC=60000000\n")
 	d.says(1, "one request may take longer than the watchdog waits")
 }

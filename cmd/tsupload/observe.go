@@ -33,7 +33,9 @@ type observedRun struct {
 
 // observed does one run and tells the observers.
 func (p *pass) observed(ctx context.Context, stopping <-chan struct{}) (*uploader.Report, []*timesheet.Waiting, error) {
-	p.runID = newRunID()
+	if p.runID == "" { // the daemon has named its runs
+		p.runID = newRunID()
+	}
 	if p.opts.dryRun || p.opts.sandbox {
 		return p.run(ctx, stopping)
 	}

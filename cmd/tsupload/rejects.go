@@ -465,7 +465,7 @@ func writeMended(path string, header []string, rows []mendedRow) (lines []int, e
 // and lists what waits then. A mended row that was refused again is no second
 // row to mend: its first rejection stays, the new one is closed.
 func (a *app) closeMended(ctx context.Context, p *pass, path string, rows []mendedRow, lines []int, before map[timesheet.Packed]bool) (closed int, waiting []*timesheet.Waiting, err error) {
-	l, err := a.openLedger(ctx, p.cfg, false, p.log)
+	l, err := a.openLedger(ctx, p.cfg, false, p.runLog())
 	if err != nil {
 		return 0, nil, err
 	}

@@ -97,8 +97,8 @@ func TestSoak(t *testing.T) {
 	}
 	wrap := func(settings daemon.Settings, err error) (daemon.Settings, error) {
 		for i, source := range settings.Sources {
-			settings.Sources[i].Begin = func(ctx context.Context) (daemon.Turn, error) {
-				turn, err := source.Begin(ctx)
+			settings.Sources[i].Begin = func(ctx context.Context, run string) (daemon.Turn, error) {
+				turn, err := source.Begin(ctx, run)
 				return repeating{turn, ended}, err
 			}
 		}
@@ -179,11 +179,11 @@ func TestTurnIsObserved(t *testing.T) {
 	o := &told{}
 	turns := turns{pass{app: s.app, cfg: s.cfg, sources: s.cfg.Sources, log: s.log, observers: []observer{o}}}
 	slot := daemon.Slot{Name: "2026-11-24T06:00", First: "2026-11-24T06:00", Due: time.Now()}
-	first, err := turns.begin(t.Context())
+	first, err := turns.begin(t.Context(), newRunID())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := turns.begin(t.Context()); !errors.Is(err, daemon.ErrBusy) || len(o.list) > 0 {
+	if _, err := turns.begin(t.Context(), newRunID()); !errors.Is(err, daemon.ErrBusy) || len(o.list) > 0 {
 		t.Errorf("got %v, %v", err, o.list)
 	}
 	if ok, err := first.Claim(t.Context(), slot); err != nil || !ok {
@@ -198,7 +198,7 @@ func TestTurnIsObserved(t *testing.T) {
 	if err := os.Rename(filepath.Join(w.state(), "ledger.db"), filepath.Join(w.state(), "away.db")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := turns.begin(t.Context()); exitCode(err) != exitConfig {
+	if _, err := turns.begin(t.Context(), newRunID()); exitCode(err) != exitConfig {
 		t.Errorf("got %v", err)
 	}
 	if got := strings.Join(o.list, ", "); got != "start, end 0 true, start, end 6 false" {

@@ -27,8 +27,9 @@ func (t turns) last(ctx context.Context, until time.Time) (daemon.Last, error) {
 
 // begin opens the ledger for the whole turn, so that nobody comes between the
 // claim, the run and its end.
-func (t turns) begin(ctx context.Context) (daemon.Turn, error) {
-	l, err := t.app.openLedger(ctx, t.cfg, false, t.log)
+func (t turns) begin(ctx context.Context, run string) (daemon.Turn, error) {
+	t.runID = run
+	l, err := t.app.openLedger(ctx, t.cfg, false, t.runLog())
 	if locked, ok := errors.AsType[*ledger.Error](err); ok && locked.Kind == ledger.Locked {
 		return nil, fmt.Errorf("%w: %w", daemon.ErrBusy, err)
 	}
@@ -82,7 +83,7 @@ func (t *turn) Run(ctx context.Context, stopping <-chan struct{}, alive func()) 
 		exit = uploader.Worse(exitCode(err), exit)
 	}
 	s := r.Sources[0]
-	t.log.InfoContext(ctx, "run report", "run_id", t.runID, "source", s.Name, "rows", s.Rows, "sent", r.Sent.Rows, "sent_seconds", int64(r.Sent.Seconds), "refused", r.Refused.Rows,
+	t.runLog().InfoContext(ctx, "run report", "source", s.Name, "rows", s.Rows, "sent", r.Sent.Rows, "sent_seconds", int64(r.Sent.Seconds), "refused", r.Refused.Rows,
 		"in_doubt", r.InDoubt.Rows, "waiting", len(waiting), "unchanged", s.Unchanged, "exit", exit, "elapsed", time.Since(began).Round(time.Millisecond).String())
 	drained := r.Stop != nil && r.Stop.Kind == uploader.StopDrained
 	if s.Err != nil {

@@ -49,7 +49,7 @@ func (b *book) source(name string, s Schedule, run work) Source {
 			}
 			return last, nil
 		},
-		Begin: func(context.Context) (Turn, error) {
+		Begin: func(context.Context, string) (Turn, error) {
 			b.mu.Lock()
 			defer b.mu.Unlock()
 			if b.held {

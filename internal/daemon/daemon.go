@@ -39,8 +39,8 @@ type Source struct {
 	// due after until; the zero Last: none ever. Nil: nothing is recorded.
 	Last func(ctx context.Context, until time.Time) (Last, error)
 	// Begin gives a Turn, which the caller closes; ErrBusy where another process
-	// has one.
-	Begin func(ctx context.Context) (Turn, error)
+	// has one. run is the id of its run.
+	Begin func(ctx context.Context, run string) (Turn, error)
 }
 
 // Last is the newest slot of a source that was claimed, and how it ended.
@@ -88,8 +88,9 @@ type Result struct {
 type Settings struct {
 	// Sources without a schedule are never started.
 	Sources []Source
-	// Drain is how long a run may go on after the first signal.
-	Drain time.Duration
+	// Drain is how long a run may go on after the first signal, and Close how
+	// long the program may then take to end.
+	Drain, Close time.Duration
 	// Jitter is the most that a run starts after its slot.
 	Jitter time.Duration
 	// RetryAfter is the wait before a failed run is repeated; it doubles up to
@@ -101,6 +102,8 @@ type Settings struct {
 // Config is what a Daemon is made of.
 type Config struct {
 	Settings
+	// NewID makes the id that a run has in the log; nil: it has none.
+	NewID func() string
 	// Cut is closed by the second signal; nil: there is none.
 	Cut <-chan struct{}
 	// Hangup tells that Load is to be called; nil: never.
@@ -139,6 +142,9 @@ type Daemon struct {
 // New makes a Daemon. It refuses to be one that would never do anything.
 func New(c Config) (*Daemon, error) {
 	d := &Daemon{cfg: c, log: c.Logger, clock: wallClock, look: look}
+	if d.cfg.NewID == nil {
+		d.cfg.NewID = func() string { return "" }
+	}
 	if d.cfg.Notify == nil {
 		d.cfg.Notify = func(string) {}
 	}

@@ -274,7 +274,7 @@ func TestStop(t *testing.T) {
 				runs := 0
 				b := newBook(t)
 				var told notes
-				c := Config{Settings: Settings{Drain: 30 * time.Second}, Cut: cut, Notify: told.add}
+				c := Config{Settings: Settings{Drain: 30 * time.Second, Close: 5 * time.Second}, Cut: cut, Notify: told.add}
 				c.Sources = []Source{b.source("a", every(t, "0 * * * *"), func(ctx context.Context, stopping <-chan struct{}, _ func()) Result {
 					runs++
 					<-stopping
@@ -312,7 +312,7 @@ func TestStop(t *testing.T) {
 				if want := min(1, int(row.needs)+1); runs > want {
 					t.Errorf("got %d runs", runs)
 				}
-				if got := told.count("STOPPING=1\nEXTEND_TIMEOUT_USEC=45000000\n"); got != 1 {
+				if got := told.count("STOPPING=1\nEXTEND_TIMEOUT_USEC=50000000\n"); got != 1 {
 					t.Errorf("the end was announced %d times: %q", got, told.list)
 				}
 			})

@@ -109,7 +109,7 @@ func (d *Daemon) begin(ctx context.Context, j *job, mark time.Time) {
 	if j.Last == nil {
 		return
 	}
-	turn, err := j.Begin(ctx)
+	turn, err := j.Begin(ctx, d.cfg.NewID())
 	if err == nil {
 		slot := j.Schedule.slotAt(mark)
 		if _, err = turn.Claim(ctx, slot); err == nil {

@@ -97,7 +97,7 @@ func (d *Daemon) feed() {
 	}
 }
 
-// margin is what ending takes after the drain limit.
+// margin is what ending takes besides the limits.
 const margin = 15 * time.Second
 
 // stopping tells that the daemon ends, and how long that may take.
@@ -107,5 +107,5 @@ func (d *Daemon) stopping(ctx context.Context) {
 	}
 	d.stops = true
 	d.log.InfoContext(ctx, "draining", "limit", d.cfg.Drain.String())
-	d.cfg.Notify(fmt.Sprintf("STOPPING=1\nEXTEND_TIMEOUT_USEC=%d\nSTATUS=ending what is under way", (d.cfg.Drain + margin).Microseconds()))
+	d.cfg.Notify(fmt.Sprintf("STOPPING=1\nEXTEND_TIMEOUT_USEC=%d\nSTATUS=ending what is under way", (d.cfg.Drain + d.cfg.Close + margin).Microseconds()))
 }

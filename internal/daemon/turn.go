@@ -22,8 +22,8 @@ func (d *Daemon) one(ctx context.Context, j *job, now time.Time) error {
 	if !d.take(j, now) {
 		return nil
 	}
-	slot := j.slot
-	log := d.log.With("source", j.Name, "slot", slot.Name)
+	slot, id := j.slot, d.cfg.NewID()
+	log := d.log.With("source", j.Name, "slot", slot.Name, "run_id", id)
 	// The first signal must not cut a request whose answer would be lost.
 	runCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
@@ -34,7 +34,7 @@ func (d *Daemon) one(ctx context.Context, j *job, now time.Time) error {
 	}
 	log.InfoContext(ctx, "run started")
 	done := make(chan outcome, 1)
-	go func() { done <- d.turn(runCtx, ctx.Done(), j.Source, slot) }()
+	go func() { done <- d.turn(runCtx, ctx.Done(), j.Source, slot, id) }()
 	out, cut := d.wait(ctx, done, cancel)
 	d.ended(j, &out)
 	log = log.With("elapsed", time.Since(start).Round(time.Millisecond).String())
@@ -78,9 +78,9 @@ func hintOf(err error) string {
 
 // turn claims the slot, runs the source, and records the end, all under the same
 // lock.
-func (d *Daemon) turn(ctx context.Context, stopping <-chan struct{}, s Source, slot Slot) (out outcome) {
+func (d *Daemon) turn(ctx context.Context, stopping <-chan struct{}, s Source, slot Slot, id string) (out outcome) {
 	err := rescue.Do(func() error {
-		turn, err := s.Begin(ctx)
+		turn, err := s.Begin(ctx, id)
 		if err != nil {
 			return err
 		}
