@@ -112,21 +112,29 @@ func span(t *testing.T, set map[string][]string, key string) time.Duration {
 // What the units promise about our own limits.
 func TestUnitsFitTheProgram(t *testing.T) {
 	t.Parallel()
-	run := config.Default().Run
+	defaults := manifestConfig(t) // which has an export by HTTP, and says nothing of its time
+	stop := ending(config.Default())
 	service, once := settings(t, "tsupload.service"), settings(t, "tsupload-once.service")
 	for _, c := range []struct {
-		name       string
-		set        map[string][]string
-		key        string
-		more, than time.Duration
+		name string
+		set  map[string][]string
+		key  string
+		than time.Duration
 	}{
-		{"watchdog above a run", service, "Service.WatchdogSec", 0, run.Deadline},
-		{"stop above the drain", service, "Service.TimeoutStopSec", 0, run.Drain},
-		{"stop above the drain", once, "Service.TimeoutStopSec", 0, run.Drain},
-		{"start above a run", once, "Service.TimeoutStartSec", 0, run.Deadline + run.Drain},
+		{"watchdog above two requests", service, "Service.WatchdogSec", 2 * max(defaults.API.Timeout, defaults.Sources[0].HTTP.Timeout)},
+		{"stop above the end of a run", service, "Service.TimeoutStopSec", stop},
+		{"stop above the end of a run", once, "Service.TimeoutStopSec", stop},
+		{"start above a run", once, "Service.TimeoutStartSec", defaults.Run.Deadline + stop},
 	} {
 		if got := span(t, c.set, c.key); got <= c.than {
 			t.Errorf("%s: %s is %s, want more than %s", c.name, c.key, got, c.than)
+		}
+	}
+	// Or a crash, and what the watchdog kills, would end with a status that is
+	// not restarted.
+	for _, set := range []map[string][]string{service, once} {
+		if got := fmt.Sprint(set["Service.Environment"]); got != "[GOTRACEBACK=crash]" {
+			t.Errorf("got Environment %s", got)
 		}
 	}
 	want := config.ClientSecretName + ":/etc/tsupload/client-secret"
