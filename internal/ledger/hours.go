@@ -18,57 +18,77 @@ type PersonDay struct {
 // Hours adds up, by person and day, the entries of a source from since on:
 // those that are sent, on their way, in doubt or held. Rejected and skipped
 // ones count as entries but bring no hours; so do changes of a sent entry
-// while they are held, because the sent one has its hours. Only parcels with
-// entries of these days are read.
+// while they are held, because the sent one has its hours.
 func (l *Ledger) Hours(ctx context.Context, source string, since timesheet.Day) ([]PersonDay, error) {
-	if err := l.upToDate(ctx); err != nil {
-		return nil, err
-	}
-	// A key begins with its day, so a key of zeros is the least of that day.
-	low := timesheet.Key{}.Packed(since)
-	rows, err := l.reader.QueryContext(ctx, `SELECT p.n, p.state, p.reason, p.gone, d.facts
-		FROM (SELECT DISTINCT parcel FROM entry WHERE key >= ?) e JOIN parcel p ON p.id = e.parcel JOIN source s ON s.id = p.source JOIN detail d ON d.parcel = p.id
-		WHERE s.name = ?`, low[:], source)
-	if err != nil {
-		return nil, explain("add up hours", err)
-	}
-	defer rows.Close()
 	type personOn struct {
 		person string
 		day    timesheet.Day
 	}
 	at := map[personOn]int{}
 	var days []PersonDay
+	err := l.eachSince(ctx, source, since, func(person, _ string, day timesheet.Day, s timesheet.Seconds, counts bool) {
+		k := personOn{person, day}
+		if _, ok := at[k]; !ok {
+			at[k] = len(days)
+			days = append(days, PersonDay{Person: person, Day: day})
+		}
+		d := &days[at[k]]
+		d.Entries++
+		if counts {
+			d.Seconds += s
+		}
+	})
+	return days, err
+}
+
+// ProjectHours adds up the entries of all sources from since on by person,
+// project and day. The same ones bring hours as in Hours; the others do not
+// appear.
+func (l *Ledger) ProjectHours(ctx context.Context, since timesheet.Day) (*timesheet.Hours, error) {
+	var hours timesheet.Hours
+	err := l.eachSince(ctx, "", since, func(person, project string, day timesheet.Day, s timesheet.Seconds, counts bool) {
+		if counts {
+			hours.Add(person, project, day, s)
+		}
+	})
+	return &hours, err
+}
+
+// eachSince hands over every entry of a source, or of all where it is empty,
+// from since on, and whether its hours count. Only parcels with entries of these
+// days are read.
+func (l *Ledger) eachSince(ctx context.Context, source string, since timesheet.Day, each func(person, project string, day timesheet.Day, s timesheet.Seconds, counts bool)) error {
+	if err := l.upToDate(ctx); err != nil {
+		return err
+	}
+	// A key begins with its day, so a key of zeros is the least of that day.
+	low := timesheet.Key{}.Packed(since)
+	rows, err := l.reader.QueryContext(ctx, `SELECT p.n, p.state, p.reason, p.gone, d.facts
+		FROM (SELECT DISTINCT parcel FROM entry WHERE key >= ?1) e JOIN parcel p ON p.id = e.parcel JOIN source s ON s.id = p.source JOIN detail d ON d.parcel = p.id
+		WHERE ?2 IN ('', s.name)`, low[:], source)
+	if err != nil {
+		return explain("add up hours", err)
+	}
+	defer rows.Close()
 	for rows.Next() {
 		var n int
 		var state timesheet.State
 		var reason timesheet.Reason
 		var goneAt, facts []byte
 		if err := rows.Scan(&n, &state, &reason, &goneAt, &facts); err != nil {
-			return nil, explain("add up hours", err)
+			return explain("add up hours", err)
 		}
 		gone := getPositions(goneAt, n)
 		counts := state != timesheet.StateRejected && state != timesheet.StateSkipped && (state != timesheet.StateHeld || reason != timesheet.ReasonChanged)
-		err := eachFact(facts, n, func(i int, person, _, _, _ string, _ int, day timesheet.Day, s timesheet.Seconds) {
-			if gone[i] || day < since {
-				return
+		if err := eachFact(facts, n, func(i int, person, project, _, _ string, _ int, day timesheet.Day, s timesheet.Seconds) {
+			if !gone[i] && day >= since {
+				each(person, project, day, s, counts)
 			}
-			k := personOn{person, day}
-			if _, ok := at[k]; !ok {
-				at[k] = len(days)
-				days = append(days, PersonDay{Person: person, Day: day})
-			}
-			d := &days[at[k]]
-			d.Entries++
-			if counts {
-				d.Seconds += s
-			}
-		})
-		if err != nil {
-			return nil, explain("add up hours", err)
+		}); err != nil {
+			return explain("add up hours", err)
 		}
 	}
-	return days, explain("add up hours", rows.Err())
+	return explain("add up hours", rows.Err())
 }
 
 // Changed is when a source last brought something that had not been there

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -42,14 +43,22 @@ func TestHours(t *testing.T) {
 
 	since := testEntry("acme", 14).Day // two weeks of days later than the first
 	want := map[PersonDay]PersonDay{}
+	var all timesheet.Hours
 	for _, w := range states(t, l) {
-		if w.Source != "acme" || w.Day < since {
+		if w.Day < since {
+			continue
+		}
+		counts := w.State != timesheet.StateRejected && (w.State != timesheet.StateHeld || w.Reason != timesheet.ReasonChanged)
+		if counts {
+			all.Add(w.Person, w.Project, w.Day, w.Seconds)
+		}
+		if w.Source != "acme" {
 			continue
 		}
 		k := PersonDay{Person: w.Person, Day: w.Day}
 		d := want[k]
 		d.Person, d.Day, d.Entries = w.Person, w.Day, d.Entries+1
-		if w.State != timesheet.StateRejected && (w.State != timesheet.StateHeld || w.Reason != timesheet.ReasonChanged) {
+		if counts {
 			d.Seconds += w.Seconds
 		}
 		want[k] = d
@@ -62,6 +71,13 @@ func TestHours(t *testing.T) {
 		if w := want[PersonDay{Person: d.Person, Day: d.Day}]; d != w {
 			t.Errorf("got %+v, want %+v", d, w)
 		}
+	}
+	listed := func(h *timesheet.Hours) (cells []string) {
+		h.Each(func(on timesheet.HoursOn, s timesheet.Seconds) { cells = append(cells, fmt.Sprint(on, s)) })
+		return cells
+	}
+	if h, err := l.ProjectHours(t.Context(), since); err != nil || !slices.Equal(listed(h), listed(&all)) {
+		t.Errorf("by project: got %v, %v; want %v", listed(h), err, listed(&all))
 	}
 	if days, err := l.Hours(t.Context(), "nobody", since); err != nil || len(days) != 0 {
 		t.Errorf("an unknown source: got %v, %v", days, err)
