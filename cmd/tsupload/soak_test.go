@@ -166,8 +166,8 @@ func (o *told) runEnded(_ context.Context, r *observedRun) {
 	o.list = append(o.list, fmt.Sprintf("end %d %t", r.exit, r.report != nil))
 }
 
-// Observers hear of a run that could not even begin, but not of one that waits
-// for another process.
+// Observers hear of a run that panicked and of one that could not even begin, but
+// not of one that waits for another process.
 func TestTurnIsObserved(t *testing.T) {
 	t.Parallel()
 	w := newRig(t, "", levelNamed(t, "L0"))
@@ -195,13 +195,29 @@ func TestTurnIsObserved(t *testing.T) {
 	if err := errors.Join(first.Done(t.Context(), slot, daemon.Done, 0), first.Close()); err != nil {
 		t.Error(err)
 	}
+	w.grow(1)
+	for _, before := range []bool{false, true} { // the uploader
+		panics, err := turns.begin(t.Context(), newRunID())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if before {
+			panics.(*turn).cfg = nil
+		}
+		if r := panics.Run(t.Context(), nil, func() { panic("while planning") }); r.Exit != exitFault || r.Err == nil {
+			t.Errorf("got %+v", r)
+		}
+		if err := panics.Close(); err != nil {
+			t.Error(err)
+		}
+	}
 	if err := os.Rename(filepath.Join(w.state(), "ledger.db"), filepath.Join(w.state(), "away.db")); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := turns.begin(t.Context(), newRunID()); exitCode(err) != exitConfig {
 		t.Errorf("got %v", err)
 	}
-	if got := strings.Join(o.list, ", "); got != "start, end 0 true, start, end 6 false" {
+	if got := strings.Join(o.list, ", "); got != "start, end 0 true, start, end 1 true, start, end 1 false, start, end 6 false" {
 		t.Errorf("got %s", got)
 	}
 }
