@@ -5,14 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"time"
 
-	"github.com/google/renameio/v2/maybe"
-
+	"github.com/exampleco/tsupload/internal/replace"
 	"github.com/exampleco/tsupload/internal/timesheet"
 	"github.com/exampleco/tsupload/internal/web"
 	"github.com/exampleco/tsupload/uploader"
@@ -65,7 +63,7 @@ func (p *pass) writeReport(began time.Time, r *uploader.Report, waiting []*times
 	var b bytes.Buffer
 	err := web.WriteReport(&b, p.pageOf(began, r, waiting, failed))
 	if err == nil {
-		err = replacePrivately(p.opts.report, b.Bytes())
+		err = replace.File(p.opts.report, b.Bytes(), 0o600)
 	}
 	if err != nil {
 		return fmt.Errorf("write the report to %s: %w", p.opts.report, err)
@@ -77,16 +75,6 @@ func (p *pass) writeReport(began time.Time, r *uploader.Report, waiting []*times
 		fmt.Fprintf(p.stdout, "report: %s\n", clean(p.opts.report))
 	}
 	return nil
-}
-
-// replacePrivately writes a file that only its owner can read, whatever was
-// there before.
-func replacePrivately(file string, data []byte) error {
-	// The mode of what is there would be kept.
-	if err := os.Chmod(file, 0o600); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return maybe.WriteFile(file, data, 0o600)
 }
 
 // pageOf makes of a run's report what the page shows.

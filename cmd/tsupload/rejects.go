@@ -14,11 +14,11 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/google/renameio/v2/maybe"
 	"github.com/spf13/cobra"
 
 	"github.com/exampleco/tsupload/internal/config"
 	"github.com/exampleco/tsupload/internal/ledger"
+	"github.com/exampleco/tsupload/internal/replace"
 	"github.com/exampleco/tsupload/internal/timesheet"
 )
 
@@ -140,7 +140,7 @@ func runRejectsExport(ctx context.Context, a *app, source, file string) error {
 	if _, err := os.Lstat(file); err == nil {
 		return usage("name another file, or remove it: it may hold rows that are mended already", "%s exists", file)
 	}
-	if err := maybe.WriteFile(file, b.Bytes(), 0o600); err != nil {
+	if err := replace.File(file, b.Bytes(), 0o600); err != nil {
 		return err
 	}
 	fmt.Fprintf(a.stdout, "wrote %s of source %s to %s\n", count(len(chosen), "row"), sourceName(cfg, chosen[0].w.Source), file)

@@ -9,6 +9,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/prometheus/common/expfmt"
+
+	"github.com/exampleco/tsupload/internal/replace"
 )
 
 // Handler answers scrapes. Where one figure cannot be had the others are given.
@@ -35,5 +37,5 @@ func (m *Metrics) WriteTextfile(path string) error {
 			return fmt.Errorf("write metrics: %w", err)
 		}
 	}
-	return replaceFile(path, b.Bytes())
+	return replace.File(path, b.Bytes(), 0o644)
 }

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/gofrs/flock"
+
+	"github.com/exampleco/tsupload/internal/replace"
 )
 
 // Names of the files in the state directory.
@@ -211,7 +213,7 @@ func (k *keeper) change(ctx context.Context, fn func(*state)) {
 	if errors.Join(err1, err2) == nil && slices.Equal(before, after) {
 		return
 	}
-	if err := replaceFile(filepath.Join(k.dir, stateName), after); err != nil {
+	if err := replace.File(filepath.Join(k.dir, stateName), after, 0o600); err != nil {
 		k.log.WarnContext(ctx, "what was told cannot be kept; the next process tells it again", "err", err)
 		k.kept = s
 		return
@@ -247,21 +249,4 @@ func readState(path string) (*state, error) {
 		}
 	}
 	return s, nil
-}
-
-// replaceFile replaces a file as a whole, readable by its owner alone.
-func replaceFile(path string, data []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+stateName+"-*")
-	if err != nil {
-		return err
-	}
-	defer func() { _ = os.Remove(f.Name()) }()
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err := errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
 }
