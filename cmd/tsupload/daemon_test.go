@@ -3,7 +3,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"net"
@@ -69,21 +68,10 @@ type running struct {
 	t    *testing.T
 	cmd  *exec.Cmd
 	done chan struct{}
-	mu   sync.Mutex
-	out  bytes.Buffer
+	out  lockedLog // all that it says
 }
 
-func (r *running) Write(b []byte) (int, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.out.Write(b)
-}
-
-func (r *running) log() string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.out.String()
-}
+func (r *running) log() string { return r.out.String() }
 
 // daemon starts `run`; a run that failed is repeated after a moment.
 func (w *rig) daemon(env ...string) *running {
@@ -96,7 +84,7 @@ func (w *rig) crashing(crash string, env ...string) *running {
 	w.t.Helper()
 	r := &running{t: w.t, cmd: w.command(context.WithoutCancel(w.t.Context()), crash, "run"), done: make(chan struct{})}
 	r.cmd.Env = append(append(r.cmd.Env, "TSUPLOAD_RUN_RETRY_AFTER=100ms"), env...)
-	r.cmd.Stdout, r.cmd.Stderr = r, r
+	r.cmd.Stdout, r.cmd.Stderr = &r.out, &r.out
 	if err := r.cmd.Start(); err != nil {
 		w.t.Fatal(err)
 	}

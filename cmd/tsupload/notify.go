@@ -159,20 +159,11 @@ func (n *notifier) runEnded(_ context.Context, r *observedRun) {
 func (n *notifier) sourceRun(r *observedRun, name string) notify.SourceRun {
 	s := notify.SourceRun{Name: name}
 	for _, w := range r.waiting {
-		if w.Source != n.ids[name] {
-			continue
-		}
-		switch w.State {
-		case timesheet.StateRejected:
-			s.Rejected++
-		case timesheet.StateHeld:
-			s.Held++
-		case timesheet.StateInDoubt:
-			s.InDoubt++
-		default:
+		if w.Source == n.ids[name] {
+			addWaiting(&s.Waiting, w.State, 1)
 		}
 	}
-	if s.Rejected+s.Held+s.InDoubt > 0 {
+	if s.Waiting != (notify.Waiting{}) {
 		s.Exit = exitPerson
 	}
 	if r.report != nil {
@@ -199,6 +190,19 @@ func (n *notifier) sourceRun(r *observedRun, name string) notify.SourceRun {
 	return s
 }
 
+// addWaiting counts n of a state, if they need a person.
+func addWaiting(w *notify.Waiting, state timesheet.State, n int) {
+	switch state {
+	case timesheet.StateRejected:
+		w.Rejected += n
+	case timesheet.StateHeld:
+		w.Held += n
+	case timesheet.StateInDoubt:
+		w.InDoubt += n
+	default:
+	}
+}
+
 // book is the ledger by the names of sources instead of their ids.
 type book struct {
 	l   *ledger.Ledger
@@ -214,17 +218,8 @@ func (b *book) Waiting(ctx context.Context) (map[string]notify.Waiting, error) {
 	for name, id := range b.ids {
 		var w notify.Waiting
 		for _, c := range counts {
-			if c.Source != id {
-				continue
-			}
-			switch c.State {
-			case timesheet.StateRejected:
-				w.Rejected += c.Entries
-			case timesheet.StateHeld:
-				w.Held += c.Entries
-			case timesheet.StateInDoubt:
-				w.InDoubt += c.Entries
-			default:
+			if c.Source == id {
+				addWaiting(&w, c.State, c.Entries)
 			}
 		}
 		waiting[name] = w

@@ -17,7 +17,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -275,23 +274,11 @@ func exitStatus(ts *testscript.TestScript, err error) int {
 
 // scriptProcess runs beside the script.
 type scriptProcess struct {
-	cmd      *exec.Cmd
-	mu       sync.Mutex
-	out, err bytes.Buffer
-	done     chan struct{}
-	failed   error
-}
-
-func (p *scriptProcess) Write(b []byte) (int, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.err.Write(b)
-}
-
-func (p *scriptProcess) log() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.err.String()
+	cmd    *exec.Cmd
+	out    bytes.Buffer
+	log    lockedLog
+	done   chan struct{}
+	failed error
 }
 
 // start NAME COMMAND... starts a command that await and end know by name.
@@ -308,7 +295,7 @@ func (w *scriptWorld) cmdStart(ts *testscript.TestScript, args []string) {
 	p := &scriptProcess{cmd: exec.Command(path, args[2:]...), done: make(chan struct{})}
 	p.cmd.Dir = w.dir
 	p.cmd.Env = append(os.Environ(), "TSUPLOAD_CLIENT_SECRET="+ts.Getenv("TSUPLOAD_CLIENT_SECRET"), "HOME="+w.dir)
-	p.cmd.Stdout, p.cmd.Stderr = &p.out, p
+	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.log
 	ts.Check(p.cmd.Start())
 	w.running[args[0]] = p
 	go func() {
@@ -330,7 +317,7 @@ func (w *scriptWorld) cmdAwait(ts *testscript.TestScript, args []string) {
 		there = func() bool { return w.stats(ts)["uploads"].(float64) >= n }
 	} else {
 		p, re := w.process(ts, args[0]), regexp.MustCompile(args[1])
-		there = func() bool { return re.MatchString(p.log()) }
+		there = func() bool { return re.MatchString(p.log.String()) }
 	}
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
@@ -370,14 +357,14 @@ func (w *scriptWorld) cmdEnd(ts *testscript.TestScript, args []string) {
 	select {
 	case <-p.done:
 	case <-time.After(20 * time.Second):
-		ts.Fatalf("%s did not end; its log:\n%s", args[1], p.log())
+		ts.Fatalf("%s did not end; its log:\n%s", args[1], p.log.String())
 	}
 	delete(w.running, args[1])
 	fmt.Fprint(ts.Stdout(), p.out.String())
-	fmt.Fprint(ts.Stderr(), p.log())
-	w.said.WriteString(p.out.String() + p.log())
+	fmt.Fprint(ts.Stderr(), p.log.String())
+	w.said.WriteString(p.out.String() + p.log.String())
 	if got := exitStatus(ts, p.failed); strconv.Itoa(got) != args[0] {
-		ts.Fatalf("got exit status %d, want %s; its log:\n%s", got, args[0], p.log())
+		ts.Fatalf("got exit status %d, want %s; its log:\n%s", got, args[0], p.log.String())
 	}
 }
 

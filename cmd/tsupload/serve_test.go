@@ -42,6 +42,7 @@ type served struct {
 	url string
 }
 
+// lockedLog is a log that can be read while it is written.
 type lockedLog struct {
 	mu sync.Mutex
 	b  strings.Builder

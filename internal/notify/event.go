@@ -26,9 +26,7 @@ type Counts struct {
 	Read        int               `json:"read"` // rows of the source
 	Sent        int               `json:"sent"` // entries that the run sent, of all its sources
 	SentSeconds timesheet.Seconds `json:"sent_seconds"`
-	Rejected    int               `json:"rejected"` // entries and rows of the source that wait, of this run and earlier ones
-	Held        int               `json:"held"`
-	InDoubt     int               `json:"in_doubt"`
+	Waiting                       // of this run and earlier ones
 }
 
 // Event is what there is to tell. A template sees these fields.

@@ -167,7 +167,7 @@ func (n *Notifier) look(ctx context.Context, r *Run, now time.Time) {
 		for _, s := range r.Sources {
 			c := s.Counts
 			if known, ok := l.counts[s.Name]; ok {
-				c.Rejected, c.Held, c.InDoubt = known.Rejected, known.Held, known.InDoubt
+				c.Waiting = known.Waiting
 			}
 			l.exits[s.Name], l.counts[s.Name] = s.Exit, c
 			if !s.Aborted {
@@ -206,7 +206,7 @@ func (n *Notifier) consult(ctx context.Context, l *look) {
 	}
 	for _, s := range n.cfg.Sources {
 		w := waiting[s.Name]
-		l.counts[s.Name] = Counts{Rejected: w.Rejected, Held: w.Held, InDoubt: w.InDoubt}
+		l.counts[s.Name] = Counts{Waiting: w}
 		l.findings = append(l.findings,
 			waitingFor(s.Name, Rejected, w.Rejected, "refused and need a person"),
 			waitingFor(s.Name, Held, w.Held, "held and wait for a person"),

@@ -38,8 +38,12 @@ type PersonDay struct {
 	Seconds timesheet.Seconds
 }
 
-// Waiting are the entries of a source that need a person.
-type Waiting struct{ Rejected, Held, InDoubt int }
+// Waiting are the entries and rows of a source that need a person.
+type Waiting struct {
+	Rejected int `json:"rejected"`
+	Held     int `json:"held"`
+	InDoubt  int `json:"in_doubt"`
+}
 
 // Book is the record that is looked at, by the names of sources. What it reads
 // must be cheap: it is asked after each run.
