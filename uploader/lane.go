@@ -26,7 +26,7 @@ func (l *laneRun) run(ctx context.Context, parcels []int64) error {
 		p, err := l.u.cfg.Ledger.Parcel(ctx, id)
 		if err != nil {
 			if ctx.Err() != nil {
-				break
+				return l.flush(ctx) // the run was ended
 			}
 			return err
 		}

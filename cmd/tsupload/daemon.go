@@ -125,7 +125,7 @@ func (s *service) start() (scheduler.Settings, error) {
 // check allows it. Observers are made anew each time.
 func (s *service) settings(check func(*config.Config) error) (*config.Config, scheduler.Settings, error) {
 	none := scheduler.Settings{}
-	cfg, err := s.app.load()
+	cfg, err := s.load()
 	if err != nil {
 		return nil, none, err
 	}

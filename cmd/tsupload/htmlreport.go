@@ -99,7 +99,7 @@ func (p *pass) pageOf(began time.Time, r *uploader.Report, waiting []*timesheet.
 		page.Error, page.Hint = r.Stop.Error(), r.Stop.Hint()
 	}
 	for _, s := range r.Sources {
-		page.Sources = append(page.Sources, sourcePage(r, s))
+		page.Sources = append(page.Sources, sourcePage(s))
 		if s.Hours != nil {
 			page.Hours.Merge(s.Hours)
 		}
@@ -115,7 +115,7 @@ func (p *pass) pageOf(began time.Time, r *uploader.Report, waiting []*timesheet.
 	return page
 }
 
-func sourcePage(r *uploader.Report, s *uploader.SourceReport) web.SourceReport {
+func sourcePage(s *uploader.SourceReport) web.SourceReport {
 	page := web.SourceReport{Name: s.Name, Notes: slices.Clone(s.Notes), Rows: s.Rows, Seconds: s.Seconds}
 	for _, f := range s.Files {
 		page.Files = append(page.Files, web.File{Name: f.Name, Rows: f.Rows, Decisions: f.Decisions})

@@ -43,12 +43,12 @@ func (s *service) reload(ctx context.Context) (daemon.Settings, error) {
 
 // fixed says why a key may not change by a reload; empty where it may.
 func fixed(key string) string {
-	switch {
-	case key == "state.dir":
+	switch key {
+	case "state.dir":
 		return "another ledger knows nothing of what this one has sent"
-	case key == "api.id":
+	case "api.id":
 		return "the ledger speaks for one API; set api.id to the old one if only the address has changed"
-	case key == "listen.address":
+	case "listen.address":
 		return "the address is in use until the end"
 	}
 	return ""

@@ -329,7 +329,8 @@ func (p *pass) run(ctx context.Context, stopping <-chan struct{}) (_ *uploader.R
 		cfg.Feeds = append(cfg.Feeds, feed)
 	}
 	progress, endProgress := p.progress()
-	cfg.Progress, cfg.Surveyed = progress, p.roomFor
+	cfg.Progress, cfg.Surveyed = progress, func(rows int) { p.roomFor(&p.cfg.API, rows) }
+	defer p.usualRoom()
 	u, err := uploader.New(cfg)
 	if err != nil {
 		return nil, nil, err
@@ -354,7 +355,7 @@ func (p *pass) identify(cfg *uploader.Config) (*identity, error) {
 	}
 	cfg.Transport = tokenErrors{id.transport}
 	cfg.Ready = func(ctx context.Context) error {
-		p.roomFor(0) // the plan is complete
+		p.roomFor(&p.cfg.API, 0) // the plan is complete
 		if err := id.transport.Ready(ctx); err != nil {
 			return markToken(err)
 		}

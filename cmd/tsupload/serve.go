@@ -147,8 +147,7 @@ func (a *app) ready(log *slog.Logger) []web.Check {
 // wordsFor says what is wrong with a ledger to who may not read the log: no
 // path, no API.
 func wordsFor(err error) error {
-	var broken *ledger.Error
-	if errors.As(err, &broken) {
+	if broken, ok := errors.AsType[*ledger.Error](err); ok {
 		switch broken.Kind {
 		case ledger.Missing:
 			return errors.New("there is none")

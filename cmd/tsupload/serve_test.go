@@ -108,10 +108,10 @@ func (s *served) open(state daemonState, page http.Handler) {
 	}
 }
 
-// pass does one run of a source, as the daemon does.
-func (s *served) pass(source int) {
+// pass does one run of the first source, as the daemon does.
+func (s *served) pass() {
 	s.t.Helper()
-	p := pass{app: s.app, cfg: s.cfg, sources: s.cfg.Sources[source : source+1], log: s.logger(s.cfg)}
+	p := pass{app: s.app, cfg: s.cfg, sources: s.cfg.Sources[:1], log: s.logger(s.cfg)}
 	p.observers = s.newObservers(s.cfg, p.log)
 	if _, _, err := p.observed(s.t.Context(), s.stopping); err != nil {
 		s.t.Log(err)
@@ -165,7 +165,7 @@ func TestServeMetrics(t *testing.T) {
 	s.open(&fakeDaemon{sources: []daemon.Status{{Source: "acme", Next: next}}, progress: time.Now()}, nil)
 	s.figures(`tsupload_runs_total{outcome="ok",source="acme"} 0`, `tsupload_open_entries{source="acme",state="new"} 0`, `tsupload_open_entries{source="idle",state="new"} 0`)
 
-	s.pass(0)
+	s.pass()
 	text := s.figures(
 		`tsupload_runs_total{outcome="person",source="acme"} 1`,
 		`tsupload_entries_total{outcome="new",source="acme"} 2`,
@@ -186,7 +186,7 @@ func TestServeMetrics(t *testing.T) {
 		t.Error("a run after which only entries wait is a success")
 	}
 
-	s.pass(0)
+	s.pass()
 	text = s.figures(
 		`tsupload_runs_total{outcome="person",source="acme"} 2`,
 		`tsupload_entries_total{outcome="sent",source="acme"} 2`,
@@ -209,7 +209,7 @@ func TestServeWithoutLedger(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.open(&fakeDaemon{progress: time.Now()}, nil)
-	s.pass(0)
+	s.pass()
 	s.figures("tsupload_ledger_readable 0", `tsupload_runs_total{outcome="config",source="acme"} 1`, `tsupload_last_run_exit_status{source="acme"} 6`)
 	code, text := s.get("/readyz?verbose")
 	if code != http.StatusServiceUnavailable || !strings.Contains(text, "not ok ledger: there is none\n") || strings.Contains(text, s.dir) {
@@ -273,7 +273,7 @@ func TestServeNowhere(t *testing.T) {
 	if s.url != "" {
 		t.Errorf("listens on %s", s.url)
 	}
-	s.pass(0)
+	s.pass()
 	if text, err := os.ReadFile(filepath.Join(s.dir, "tsupload.prom")); err != nil || !strings.Contains(string(text), `tsupload_open_entries{source="acme",state="rejected"} 1`) {
 		t.Errorf("got %s, %v", text, err)
 	}

@@ -220,18 +220,18 @@ func TestJitter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		book := newBook(t)
 		var starts []string
-		run := func(hours time.Duration) {
+		run := func(length time.Duration) {
 			d, _ := build(t, Config{Settings: Settings{Jitter: 20 * time.Minute, Sources: []Source{
 				book.source("a", every(t, "0 * * * *"), record(&starts, "a", 0)),
 				book.source("b", every(t, "0 * * * *"), record(&starts, "b", 0)),
 			}}})
-			ctx, cancel := context.WithTimeout(t.Context(), hours*time.Hour)
+			ctx, cancel := context.WithTimeout(t.Context(), length)
 			defer cancel()
 			if err := d.Run(ctx); err != nil {
 				t.Error(err)
 			}
 		}
-		run(26)
+		run(26 * time.Hour)
 		if len(starts) != 50 { // from 01:00 to 25:00
 			t.Fatalf("got %d runs", len(starts))
 		}

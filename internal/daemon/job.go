@@ -84,13 +84,13 @@ func (d *Daemon) recall(ctx context.Context, j *job, now time.Time) {
 		}
 	}
 	retry := time.Time{}
-	switch mark := j.Schedule.markAt(now); {
-	case last.Slot.Name == "":
+	if last.Slot.Name == "" {
 		// From now on it is known when the source was first scheduled, so that a
 		// slot missed before the first run is caught up as well.
+		mark := j.Schedule.markAt(now)
 		d.cover(j, mark)
 		d.begin(ctx, j, mark)
-	default:
+	} else {
 		j.slot = last.Slot
 		switch {
 		case last.State == Claimed:

@@ -282,7 +282,7 @@ func (f *folding) apply(ctx context.Context, to execer, receipts string) (ended 
 			b, _ := json.Marshal(r.ids)
 			ids = string(b)
 		}
-		if _, err := to.ExecContext(ctx, `INSERT OR REPLACE INTO `+receipts+` VALUES (?,?,?,?,?,?,?)`, r.parcel, r.pos, r.n, r.at, r.status, ids, blob(r.answer)); err != nil { //nolint:gosec // one of two names of ours
+		if _, err := to.ExecContext(ctx, `INSERT OR REPLACE INTO `+receipts+` VALUES (?,?,?,?,?,?,?)`, r.parcel, r.pos, r.n, r.at, r.status, ids, blob(r.answer)); err != nil {
 			return nil, err
 		}
 	}

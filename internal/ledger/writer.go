@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -198,9 +199,7 @@ func (w *writer) journal(ctx context.Context, steps []step) (done bool, err erro
 func (w *writer) look(ctx context.Context, steps []step) (bool, error) {
 	before := map[int64]mark{}
 	back := func(err error) (bool, error) {
-		for id, m := range before {
-			w.marks[id] = m
-		}
+		maps.Copy(w.marks, before)
 		return false, err
 	}
 	at := func(parcel int64) (mark, bool, error) {

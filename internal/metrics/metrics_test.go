@@ -54,11 +54,17 @@ func full(t *testing.T) *Metrics {
 	m.RunEnded(Run{Source: "globex", Started: ended.Add(-time.Hour), Ended: ended.Add(-time.Hour), Exit: 143, Outcome: OutcomeOf(143), Entries: map[Kind]Tally{}})
 	m.TokenFetches(1, 2, 3)
 	for _, rt := range []roundTripper{
-		func(*http.Request) (*http.Response, error) { return &http.Response{StatusCode: 201}, nil },
+		func(*http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: http.StatusCreated, Body: http.NoBody}, nil
+		},
 		func(*http.Request) (*http.Response, error) { return nil, errors.New("cut") },
 	} {
 		req := httptest.NewRequest(http.MethodPost, "https://api.example.test/timesheets/"+canary, http.NoBody)
-		if resp, err := m.Transport(rt).RoundTrip(req); err == nil && resp.StatusCode != 201 {
+		resp, err := m.Transport(rt).RoundTrip(req)
+		if err != nil {
+			continue
+		}
+		if resp.StatusCode != http.StatusCreated || resp.Body.Close() != nil {
 			t.Error("the answer has changed")
 		}
 	}

@@ -55,7 +55,7 @@ func ear(t *testing.T, b *shelf, place *time.Location, now, holidays string) *li
 		t.Fatal(err)
 	}
 	l := &listener{book: b, now: at.UTC(), sources: []Source{{Name: "acme", Location: place}}, holidays: calendar{}, read: map[string][]PersonDay{}}
-	for _, h := range strings.Fields(holidays) {
+	for h := range strings.FieldsSeq(holidays) {
 		l.holidays[day(t, h)] = true
 	}
 	return l

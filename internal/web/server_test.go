@@ -48,7 +48,13 @@ func start(t *testing.T, c ServerConfig) string {
 	return "http://127.0.0.1:" + port
 }
 
-func ask(t *testing.T, method, url string, change func(*http.Request)) (*http.Response, string) {
+// answer is what is looked at of one.
+type answer struct {
+	StatusCode int
+	Header     http.Header
+}
+
+func ask(t *testing.T, method, url string, change func(*http.Request)) (answer, string) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, url, http.NoBody)
 	if err != nil {
@@ -66,7 +72,7 @@ func ask(t *testing.T, method, url string, change func(*http.Request)) (*http.Re
 	if err != nil {
 		t.Fatal(err)
 	}
-	return resp, string(text)
+	return answer{resp.StatusCode, resp.Header}, string(text)
 }
 
 // Who may see what, by where the listener is and whether there is a token.
@@ -96,7 +102,7 @@ func TestAccess(t *testing.T) {
 			var log lockedBuffer
 			url := start(t, ServerConfig{Address: at.address, Token: at.token, Page: handle("hours"), Logger: slog.New(slog.NewTextHandler(&log, nil))})
 			for _, path := range []string{"/livez", "/readyz", "/metrics"} {
-				if resp, text := ask(t, http.MethodGet, url+path, nil); resp.StatusCode != 200 {
+				if resp, text := ask(t, http.MethodGet, url+path, nil); resp.StatusCode != http.StatusOK {
 					t.Errorf("%s: got %d %s", path, resp.StatusCode, text)
 				}
 			}
@@ -115,7 +121,7 @@ func TestAccess(t *testing.T) {
 				{"password", basic(token), at.right},
 			} {
 				resp, text := ask(t, http.MethodGet, url, row.change)
-				if row.what == "empty bearer" && resp.StatusCode == 401 && row.want == 503 {
+				if row.what == "empty bearer" && resp.StatusCode == http.StatusUnauthorized && row.want == 503 {
 					continue // net/http drops the blank, so that no token was presented
 				}
 				if resp.StatusCode != row.want {
@@ -143,7 +149,7 @@ func TestAccess(t *testing.T) {
 func TestTokenInQuery(t *testing.T) {
 	t.Parallel()
 	url := start(t, ServerConfig{Token: constant(token), Page: handle("hours")})
-	if resp, _ := ask(t, http.MethodGet, url+"/?access_token="+token, nil); resp.StatusCode != 401 {
+	if resp, _ := ask(t, http.MethodGet, url+"/?access_token="+token, nil); resp.StatusCode != http.StatusUnauthorized {
 		t.Errorf("got %d", resp.StatusCode)
 	}
 }
@@ -165,7 +171,7 @@ func TestHost(t *testing.T) {
 				t.Errorf("%s%s: got %d, want %d", host, path, resp.StatusCode, want)
 			}
 		}
-		if resp, _ := ask(t, http.MethodGet, everywhere+"/metrics", change); resp.StatusCode != 200 {
+		if resp, _ := ask(t, http.MethodGet, everywhere+"/metrics", change); resp.StatusCode != http.StatusOK {
 			t.Errorf("%s, not on loopback: got %d", host, resp.StatusCode)
 		}
 	}
@@ -175,16 +181,16 @@ func TestMethodsAndBodies(t *testing.T) {
 	t.Parallel()
 	url := start(t, ServerConfig{Page: handle("hours")})
 	for _, method := range []string{"POST", "PUT", "DELETE", "OPTIONS", "TRACE", "FOO"} {
-		if resp, _ := ask(t, method, url, nil); resp.StatusCode != 405 || resp.Header.Get("Allow") != "GET, HEAD" {
+		if resp, _ := ask(t, method, url, nil); resp.StatusCode != http.StatusMethodNotAllowed || resp.Header.Get("Allow") != "GET, HEAD" {
 			t.Errorf("%s: got %d %v", method, resp.StatusCode, resp.Header)
 		}
 	}
-	if resp, text := ask(t, http.MethodHead, url, nil); resp.StatusCode != 200 || text != "" {
+	if resp, text := ask(t, http.MethodHead, url, nil); resp.StatusCode != http.StatusOK || text != "" {
 		t.Errorf("HEAD: got %d %q", resp.StatusCode, text)
 	}
 	if resp, _ := ask(t, http.MethodGet, url, func(r *http.Request) {
 		r.Body, r.ContentLength = io.NopCloser(strings.NewReader("body")), 4
-	}); resp.StatusCode != 413 {
+	}); resp.StatusCode != http.StatusRequestEntityTooLarge {
 		t.Errorf("a body: got %d", resp.StatusCode)
 	}
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
@@ -250,7 +256,7 @@ func TestProbes(t *testing.T) {
 			OK          bool
 		}
 	}
-	if err := json.Unmarshal([]byte(text), &got); err != nil || resp.StatusCode != 503 || got.Status != "not ok" || len(got.Checks) != 2 || got.Checks[1].Wrong == "" || !got.Checks[0].OK {
+	if err := json.Unmarshal([]byte(text), &got); err != nil || resp.StatusCode != http.StatusServiceUnavailable || got.Status != "not ok" || len(got.Checks) != 2 || got.Checks[1].Wrong == "" || !got.Checks[0].OK {
 		t.Errorf("got %d %s, %v", resp.StatusCode, text, err)
 	}
 }
@@ -329,7 +335,7 @@ func TestPanic(t *testing.T) {
 		resp.Body.Close()
 		t.Error(fmt.Sprint("got ", resp.Status))
 	}
-	if resp, _ := ask(t, http.MethodGet, url+"/livez", nil); resp.StatusCode != 200 {
+	if resp, _ := ask(t, http.MethodGet, url+"/livez", nil); resp.StatusCode != http.StatusOK {
 		t.Errorf("got %d", resp.StatusCode)
 	}
 }
