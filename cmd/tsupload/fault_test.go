@@ -193,6 +193,31 @@ func TestSecondSignal(t *testing.T) {
 	})
 }
 
+// TestDrainLimit: one signal, and after run.drain the run ends as if by a second.
+func TestDrainLimit(t *testing.T) {
+	bin := builtProgram(t)
+	t.Parallel()
+	w := newRig(t, bin, levelNamed(t, "L2"))
+	w.timeout = 5 * time.Minute
+	w.deadline, w.drain = 10*time.Minute, 200*time.Millisecond
+	w.grow(20)
+	w.faults(0, "hang-after@3-")
+	var out strings.Builder
+	cmd, end := w.begin(&out, "run", "--once")
+	eventually(t, "a request hangs", func() bool { return w.stats().Uploads >= 4 })
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if code := end(); code != 143 {
+		t.Errorf("exit status %d, want 143\n%s", code, out.String())
+	}
+	if v := w.check("after the drain limit", true); v.states[timesheet.StateInDoubt] == 0 || v.states[timesheet.StateSending] > 0 {
+		t.Errorf("got %v, want what hung in doubt\n%s", v.states, out.String())
+	}
+	w.timeout = 400 * time.Millisecond
+	w.finish()
+}
+
 // TestDeadline: what could not end in time does not begin.
 func TestDeadline(t *testing.T) {
 	bin := builtProgram(t)

@@ -115,9 +115,9 @@ type rig struct {
 	timeout time.Duration
 	settle  time.Duration
 	readGap time.Duration
-	// deadline of a run.
-	deadline time.Duration
-	rateLine string
+	// deadline of a run, and how long it may drain.
+	deadline, drain time.Duration
+	rateLine        string
 	// apiURL is something between the program and the API.
 	apiURL string
 }
@@ -131,7 +131,7 @@ func newRig(t *testing.T, bin string, lv level) *rig {
 	t.Cleanup(func() { _ = s.Close() })
 	w := &rig{
 		t: t, bin: bin, dir: t.TempDir(), level: lv, sandbox: s,
-		timeout: 1500 * time.Millisecond, settle: 60 * time.Millisecond, readGap: 10 * time.Millisecond, deadline: 30 * time.Second,
+		timeout: 1500 * time.Millisecond, settle: 60 * time.Millisecond, readGap: 10 * time.Millisecond, deadline: 30 * time.Second, drain: 30 * time.Second,
 	}
 	if err := ledger.Create(t.Context(), w.state(), s.APIURL(), 0); err != nil {
 		t.Fatal(err)
@@ -207,7 +207,7 @@ auth:
   audience: %s
   client_id: %s
   client_secret: {env: TSUPLOAD_CLIENT_SECRET}
-run: {deadline: %s}
+run: {deadline: %s, drain: %s}
 state: {dir: state}
 listen: {address: ""}
 sources:
@@ -216,7 +216,7 @@ sources:
     csv: {path: export.csv, settle_file: 0s}
     columns: {%s}
 %s`, apiURL, w.sandbox.APIURL(), w.level.supports, w.level.more, w.rateLine, w.timeout, w.settle, w.readGap,
-		w.sandbox.Issuer(), w.sandbox.Audience(), w.sandbox.ClientID(), w.deadline, columns, w.extra)
+		w.sandbox.Issuer(), w.sandbox.Audience(), w.sandbox.ClientID(), w.deadline, w.drain, columns, w.extra)
 	if err := os.WriteFile(filepath.Join(w.dir, "tsupload.yaml"), []byte(text), 0o600); err != nil {
 		w.t.Fatal(err)
 	}

@@ -166,6 +166,8 @@ func runOnce(ctx context.Context, a *app, opts runOptions) error {
 	if err != nil {
 		return err
 	}
+	ctx, end := a.drainWithin(ctx, cfg.Run.Drain)
+	defer end()
 	sources, err := chooseSources(cfg, opts)
 	if err != nil {
 		return err
