@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 )
 
@@ -21,8 +22,10 @@ const (
 // become columns with dotted names; lists within it are left out.
 type jsonSpool struct {
 	w       *bufio.Writer
-	records string // path of the array
-	next    string // path of the next page's URL, or "link"
+	records string    // path of the array
+	next    string    // path of the next page's URL, or "link"
+	places  []string  // paths of further values around the records
+	sum     io.Writer // takes the records of a page; may be nil
 
 	columns map[string]int
 	names   []string
@@ -31,6 +34,8 @@ type jsonSpool struct {
 	dec   *json.Decoder
 	found bool // the array, on this page
 	link  string
+	// values are what stands at places, on this page.
+	values map[string]string
 }
 
 func newJSONSpool(w io.Writer, records, next string) *jsonSpool {
@@ -48,7 +53,7 @@ type jsonRow struct {
 func (j *jsonSpool) page(r io.Reader) (next string, err error) {
 	j.dec = json.NewDecoder(r)
 	j.dec.UseNumber()
-	j.found, j.link = false, ""
+	j.found, j.link, j.values = false, "", map[string]string{}
 	if err := j.walk("", 0); err != nil {
 		return "", jsonFault(err)
 	}
@@ -121,8 +126,17 @@ func (j *jsonSpool) walk(path string, depth int) error {
 		if path == j.next && path != "" {
 			j.link = t
 		}
+		j.note(path, t)
+	case json.Number:
+		j.note(path, t.String())
 	}
 	return nil
+}
+
+func (j *jsonSpool) note(path, value string) {
+	if path != "" && slices.Contains(j.places, path) {
+		j.values[path] = value
+	}
 }
 
 func join(path, key string) string {
@@ -143,10 +157,12 @@ func (j *jsonSpool) record(depth int) error {
 	if err != nil {
 		return err
 	}
-	if _, err := j.w.Write(append(b, '\n')); err != nil {
-		return err
+	b = append(b, '\n')
+	if j.sum != nil {
+		_, _ = j.sum.Write(b)
 	}
-	return nil
+	_, err = j.w.Write(b)
+	return err
 }
 
 // value adds the value that comes next to row, under path; a nil row drops it.

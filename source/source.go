@@ -155,6 +155,12 @@ type Limits struct {
 type HTTP struct {
 	// URL may contain {{since}} and {{until}}. Plain http is for loopback only.
 	URL string
+	// Method is GET by default. Whatever it is, the request is taken for one that
+	// changes nothing and is repeated where it fails.
+	Method string
+	// Body is sent with each request. Beside {{since}} and {{until}} it may
+	// contain {{page}} and {{cursor}}.
+	Body string
 	// Query is added to the URL; values may contain the placeholders.
 	Query map[string]string
 	// Headers are sent with every request to the URL's own origin.
@@ -170,12 +176,21 @@ type HTTP struct {
 	// the body is the array.
 	Records string
 	// Next is "link" (a Link header with rel=next), the dotted path of the next
-	// page's URL in a JSON body, or empty: one page.
-	Next string
-	// Since and Until reach back from today: {{since}} is today minus Since.
+	// page's URL in a JSON body, or empty: one page. Page and Cursor are other
+	// ways; only one of the three may be given.
+	Next   string
+	Page   *Page
+	Cursor *Cursor
+	// Total is where the number of all records stands, as in Cursor.From. It is
+	// what an export of several pages can be held against.
+	Total string
+	// Since and Until reach back from today: the window is of whole days in the
+	// source's zone, the first today minus Since, the last today minus Until.
 	// Default: 35 days and 0.
 	Since, Until time.Duration
-	// Times is how the placeholders are written: "date" (default) or "rfc3339".
+	// Times is how the placeholders are written: "date" (default), the first and
+	// the last day; "rfc3339", the first moment of the window and the first one
+	// after it, in UTC; or "local", the first and the last second on the wall.
 	Times string
 
 	Timeout  time.Duration // of one request: 60 s
@@ -184,6 +199,30 @@ type HTTP struct {
 	MaxPages int           // 1000
 	// Transport is http.DefaultTransport's clone by default.
 	Transport http.RoundTripper
+}
+
+// Page asks for pages by number, until one has no records.
+type Page struct {
+	// Parameter of the query takes the number; empty where Body has {{page}}.
+	Parameter string
+	First     int // number of the first page
+	// SizeParameter takes Size, the records that a page is to have; 0: the
+	// server's own size.
+	SizeParameter string
+	Size          int
+	// EndStatus is how the server answers to a page after the last, such as 404;
+	// 0 where that is a page without records.
+	EndStatus int
+}
+
+// Cursor asks for pages by a mark that each page names for the next, until one
+// names none.
+type Cursor struct {
+	// From is where a page has the mark: a dotted path in the JSON body, or
+	// "header:NAME".
+	From string
+	// Parameter of the query takes it; empty where Body has {{cursor}}.
+	Parameter string
 }
 
 // Secret gives a secret when it is needed.

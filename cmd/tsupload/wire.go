@@ -300,8 +300,14 @@ func (a *app) newExport(h *config.HTTP) *source.HTTP {
 		}
 	}
 	e := &source.HTTP{
-		URL: h.URL, Query: h.Query, Headers: map[string]source.Secret{}, Format: auto(h.Format), Records: h.Records, Next: h.Next,
-		Since: h.Since, Until: h.Until, Timeout: h.Timeout, MaxBytes: h.MaxBytes, MaxPages: h.MaxPages, Bearer: read(h.Auth.Bearer),
+		URL: h.URL, Method: h.Method, Body: h.Body, Query: h.Query, Headers: map[string]source.Secret{}, Format: auto(h.Format), Records: h.Records, Next: h.Next, Total: h.Total,
+		Since: h.Since, Until: h.Until, Times: h.Times, Timeout: h.Timeout, MaxBytes: h.MaxBytes, MaxPages: h.MaxPages, Bearer: read(h.Auth.Bearer),
+	}
+	if p := h.Page; p != nil {
+		e.Page = &source.Page{Parameter: p.Parameter, First: p.First, SizeParameter: p.SizeParameter, Size: p.Size, EndStatus: p.EndStatus}
+	}
+	if c := h.Cursor; c != nil {
+		e.Cursor = &source.Cursor{From: c.From, Parameter: c.Parameter}
 	}
 	for name, v := range h.Headers {
 		e.Headers[name] = func(ctx context.Context) ([]byte, error) {

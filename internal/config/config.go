@@ -337,6 +337,10 @@ type CSV struct {
 type HTTP struct {
 	// URL of the export. https, except on loopback.
 	URL string `yaml:"url" required:"true" check:"url"`
+	// Method of the request. Whichever it is, it has to change nothing: it is repeated where it fails.
+	Method string `yaml:"method" enum:"GET,POST,PUT,PATCH,QUERY"`
+	// Body of the request; "{{since}}", "{{until}}", "{{page}}" and "{{cursor}}" are replaced. Sent as JSON where it begins with a brace or bracket, else as a form; headers may say otherwise.
+	Body string `yaml:"body"`
 	// Headers of the request. A value is text or a secret reference.
 	Headers map[string]Value `yaml:"headers"`
 	// Query parameters; "{{since}}" and "{{until}}" stand for the dates of the window.
@@ -347,18 +351,48 @@ type HTTP struct {
 	Format string `yaml:"format" enum:"auto,csv,json"`
 	// Path of the list of rows in a JSON body, such as data.entries; empty: the body is the list.
 	Records string `yaml:"records"`
-	// Where the next page's URL is: link (the Link header), or a path in the JSON body; empty: one page.
+	// Where the next page's URL is: link (the Link header), or a path in the JSON body; empty: one page. Or page, or cursor.
 	Next string `yaml:"next"`
-	// Beginning of the window, counted back from today.
+	// Pages are asked for by number, until one has no entries.
+	Page *HTTPPage `yaml:"page"`
+	// Pages are asked for by a mark that each names for the next.
+	Cursor *HTTPCursor `yaml:"cursor"`
+	// Where the number of all entries stands: a path in the JSON body, or header:NAME. With it several pages can prove that nothing is absent.
+	Total string `yaml:"total"`
+	// First day of the window, counted back from today.
 	Since time.Duration `yaml:"since" min:"0s" max:"87840h"`
-	// End of the window, counted back from today.
+	// Last day of the window, counted back from today.
 	Until time.Duration `yaml:"until" min:"0s" max:"87840h"`
+	// How the window is written: date (first and last day), rfc3339 (the first moment and the one after the last, in UTC), local (first and last second, without a zone).
+	Times string `yaml:"times" enum:"date,rfc3339,local"`
 	// Longest wait for one page.
 	Timeout time.Duration `yaml:"timeout" min:"1s" max:"1h"`
 	// Largest export in bytes, over all pages and after decompression.
 	MaxBytes int64 `yaml:"max_bytes" min:"1" max:"17179869184"`
 	// Most pages of one export.
 	MaxPages int `yaml:"max_pages" min:"1" max:"100000"`
+}
+
+// HTTPPage is the section `http.page` of a source.
+type HTTPPage struct {
+	// Query parameter of the page's number; empty where body has {{page}}.
+	Parameter string `yaml:"parameter"`
+	// Number of the first page.
+	First int `yaml:"first" min:"0" max:"1"`
+	// Query parameter of size.
+	SizeParameter string `yaml:"size_parameter"`
+	// Entries to ask for in one page; 0: as many as the server gives.
+	Size int `yaml:"size" min:"0" max:"100000"`
+	// Status that the server answers with behind the last page, such as 404; 0: none, there is a page without entries.
+	EndStatus int `yaml:"end_status" min:"0" max:"499"`
+}
+
+// HTTPCursor is the section `http.cursor` of a source.
+type HTTPCursor struct {
+	// Where the mark stands: a path in the JSON body, or header:NAME. A page without it is the last.
+	From string `yaml:"from" required:"true"`
+	// Query parameter of the mark; empty where body has {{cursor}}.
+	Parameter string `yaml:"parameter"`
 }
 
 // HTTPAuth is the section `http.auth` of a source.
@@ -453,8 +487,11 @@ func (c *CSV) setDefaults(*Config) {
 
 func (h *HTTP) setDefaults(*Config) {
 	h.Format, h.Since, h.Timeout = "auto", 35*24*time.Hour, time.Minute
+	h.Method, h.Times = "GET", "date"
 	h.MaxBytes, h.MaxPages = 1<<30, 1000
 }
+
+func (p *HTTPPage) setDefaults(*Config) { p.First = 1 }
 
 // Supports tells whether api.supports names the capability.
 func (c *Config) Supports(capability string) bool {

@@ -262,8 +262,50 @@ func (l *loader) export(h *HTTP, key string) {
 	if len(given) > 1 {
 		l.complain(key+".auth", "gives several: "+strings.Join(given, ", "), "exactly one of header, basic, bearer")
 	}
+	l.paging(h, key)
 	if h.Format == "csv" && h.Records != "" {
 		l.complain(key+".records", "has no meaning for csv", "remove it, or set format: json")
+	}
+}
+
+// paging checks how the pages of an export follow one another.
+func (l *loader) paging(h *HTTP, key string) {
+	var ways []string
+	for _, w := range []struct {
+		name  string
+		given bool
+	}{{"next", h.Next != ""}, {"page", h.Page != nil}, {"cursor", h.Cursor != nil}} {
+		if w.given {
+			ways = append(ways, w.name)
+		}
+	}
+	if len(ways) > 1 {
+		l.complain(key+"."+ways[1], "excludes "+ways[0], "they are ways of paging: give one of them")
+	}
+	if h.Page != nil && h.Page.Parameter == "" && !strings.Contains(h.Body, "{{page}}") {
+		l.complain(key+".page.parameter", "is missing", "name the query parameter, or put {{page}} into body")
+	}
+	if h.Page != nil && h.Page.SizeParameter != "" && h.Page.Size == 0 {
+		l.complain(key+".page.size", "is missing", "say how many entries size_parameter asks for")
+	}
+	if h.Page != nil && h.Page.EndStatus != 0 && h.Page.EndStatus < 400 {
+		l.complain(key+".page.end_status", "is no status of a page that is not there", "such as 404")
+	}
+	if h.Cursor != nil && h.Cursor.Parameter == "" && !strings.Contains(h.Body, "{{cursor}}") {
+		l.complain(key+".cursor.parameter", "is missing", "name the query parameter, or put {{cursor}} into body")
+	}
+	if h.Format != "csv" {
+		return
+	}
+	const hint = "a CSV body has nothing but entries"
+	if h.Cursor != nil && h.Cursor.From != "" && !strings.HasPrefix(h.Cursor.From, "header:") {
+		l.complain(key+".cursor.from", "is no header", "write header:NAME; "+hint)
+	}
+	if h.Next != "" && h.Next != "link" {
+		l.complain(key+".next", "is no header", "write link; "+hint)
+	}
+	if h.Total != "" {
+		l.complain(key+".total", "has no meaning for csv", "remove it")
 	}
 }
 
