@@ -66,6 +66,9 @@ func checkRetry(ctx context.Context, resp *http.Response, err error) (bool, erro
 		return false, ctx.Err()
 	}
 	if err != nil {
+		if _, ours := errors.AsType[*Error](err); ours {
+			return false, nil // the transport has no credentials, and has tried for them
+		}
 		// What a redirect, a certificate or a bad URL causes does not go away.
 		again, _ := retryablehttp.DefaultRetryPolicy(ctx, nil, err)
 		return again && !errors.Is(err, errElsewhere) && !errors.Is(err, errRedirects) && !errors.Is(err, errMethod), nil
@@ -133,9 +136,12 @@ func (f *fetch) get(ctx context.Context, at *spot) (*http.Response, error) {
 		if resp != nil {
 			_ = resp.Body.Close()
 		}
+		own, ours := errors.AsType[*Error](err)
 		switch {
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
+		case ours:
+			return nil, own
 		case errors.Is(err, errElsewhere), errors.Is(err, errRedirects), errors.Is(err, errMethod):
 			return nil, &Error{Message: "not followed", HintText: "name the final address in http.url; credentials are not sent to another server", Err: noURL(err)}
 		}

@@ -197,7 +197,8 @@ type HTTP struct {
 	MaxTime  time.Duration // of the whole export: 15 min
 	MaxBytes int64         // of all pages, decompressed: 1 GiB
 	MaxPages int           // 1000
-	// Transport is http.DefaultTransport's clone by default.
+	// Transport is http.DefaultTransport by default. One that adds credentials of
+	// its own and has none returns an *Error, which is not tried again.
 	Transport http.RoundTripper
 }
 

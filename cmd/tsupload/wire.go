@@ -229,6 +229,7 @@ func (a *app) newFeed(s *config.Source, opts feedOptions, log *slog.Logger) (upl
 	if err != nil {
 		return uploader.Feed{}, err
 	}
+	var after func() error
 	c := source.Config{
 		Name: s.Name, ID: s.ID, Columns: columnsOf(s.Columns), User: s.User, UserType: s.UserType,
 		Defaults: source.Defaults{Project: s.Defaults.Project, Task: s.Defaults.Task, UserType: s.Defaults.UserType},
@@ -249,6 +250,11 @@ func (a *app) newFeed(s *config.Source, opts feedOptions, log *slog.Logger) (upl
 		if opts.alive != nil {
 			c.HTTP.Transport = livingTransport{http.DefaultTransport, opts.alive}
 		}
+		if s.HTTP.Auth.ClientCredentials != nil {
+			if c.HTTP.Transport, after, err = a.newExportTokens(s.HTTP, c.HTTP.Transport, opts.spool, log); err != nil {
+				return uploader.Feed{}, err
+			}
+		}
 	}
 	if s.CSV != nil {
 		c.Delimiter, c.Encoding, c.SettleFile = auto(s.CSV.Delimiter), auto(s.CSV.Encoding), max(s.CSV.SettleFile, 1) // none at all is not the default
@@ -261,7 +267,7 @@ func (a *app) newFeed(s *config.Source, opts feedOptions, log *slog.Logger) (upl
 		return uploader.Feed{}, err
 	}
 	return uploader.Feed{
-		Name: s.Name, ID: s.ID, Source: openSource{src}, OnChange: s.OnChange, MaxPerDay: seconds(s.Rules.MaxHoursPerDay), WarnOverlap: s.Rules.Overlap == "warn",
+		Name: s.Name, ID: s.ID, Source: openSource{src, after}, OnChange: s.OnChange, MaxPerDay: seconds(s.Rules.MaxHoursPerDay), WarnOverlap: s.Rules.Overlap == "warn",
 		Part: a.mended,
 	}, nil
 }
@@ -288,66 +294,18 @@ func columnsOf(c config.Columns) map[string]string {
 	return m
 }
 
-func (a *app) newExport(h *config.HTTP) *source.HTTP {
-	secrets := a.resolver(tokencache.NewKeyring())
-	read := func(ref config.SecretRef) source.Secret {
-		if ref.IsZero() {
-			return nil
-		}
-		return func(ctx context.Context) ([]byte, error) {
-			s, err := secrets.Read(ctx, ref)
-			return s.Reveal(), err
-		}
-	}
-	e := &source.HTTP{
-		URL: h.URL, Method: h.Method, Body: h.Body, Query: h.Query, Headers: map[string]source.Secret{}, Format: auto(h.Format), Records: h.Records, Next: h.Next, Total: h.Total,
-		Since: h.Since, Until: h.Until, Times: h.Times, Timeout: h.Timeout, MaxBytes: h.MaxBytes, MaxPages: h.MaxPages, Bearer: read(h.Auth.Bearer),
-	}
-	if p := h.Page; p != nil {
-		e.Page = &source.Page{Parameter: p.Parameter, First: p.First, SizeParameter: p.SizeParameter, Size: p.Size, EndStatus: p.EndStatus}
-	}
-	if c := h.Cursor; c != nil {
-		e.Cursor = &source.Cursor{From: c.From, Parameter: c.Parameter}
-	}
-	for name, v := range h.Headers {
-		e.Headers[name] = func(ctx context.Context) ([]byte, error) {
-			text, err := readValue(ctx, secrets, v)
-			return []byte(text), err
-		}
-	}
-	if h.Auth.Header != nil {
-		e.Headers[h.Auth.Header.Name] = read(h.Auth.Header.Value)
-	}
-	if h.Auth.Basic != nil {
-		e.Username, e.Password = h.Auth.Basic.Username, read(h.Auth.Basic.Password)
-	}
-	return e
-}
-
-// livingTransport tells of every answer.
-type livingTransport struct {
-	next  http.RoundTripper
-	alive func()
-}
-
-func (t livingTransport) RoundTrip(req *http.Request) (*http.Response, error) {
-	defer t.alive()
-	return t.next.RoundTrip(req)
-}
-
-// CloseIdleConnections passes on what http.Client asks for.
-func (t livingTransport) CloseIdleConnections() {
-	if c, ok := t.next.(interface{ CloseIdleConnections() }); ok {
-		c.CloseIdleConnections()
-	}
-}
-
 // openSource and planLedger only turn concrete results into the interfaces
 // that the uploader asks for.
-type openSource struct{ *source.Source }
+type openSource struct {
+	*source.Source
+	after func() error // ends what fetching needed; may be nil
+}
 
 func (s openSource) Open(ctx context.Context) (uploader.Reading, error) {
 	r, err := s.Source.Open(ctx)
+	if s.after != nil {
+		_ = s.after() // what was fetched stands
+	}
 	if err != nil {
 		return nil, err
 	}

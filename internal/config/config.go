@@ -345,7 +345,7 @@ type HTTP struct {
 	Headers map[string]Value `yaml:"headers"`
 	// Query parameters; "{{since}}" and "{{until}}" stand for the dates of the window.
 	Query map[string]string `yaml:"query"`
-	// Credentials for the export, one of header, basic, bearer.
+	// Credentials for the export, one of header, basic, bearer, client_credentials.
 	Auth HTTPAuth `yaml:"auth"`
 	// Format of the body.
 	Format string `yaml:"format" enum:"auto,csv,json"`
@@ -403,6 +403,26 @@ type HTTPAuth struct {
 	Basic *BasicAuth `yaml:"basic"`
 	// Reference to a bearer token.
 	Bearer SecretRef `yaml:"bearer"`
+	// Client at an authorization server, whose token is a bearer token of the export; it is kept and shared as that of auth.
+	ClientCredentials *ClientCredentials `yaml:"client_credentials"`
+}
+
+// ClientCredentials is the section `http.auth.client_credentials` of a source.
+type ClientCredentials struct {
+	// Issuer of the authorization server, byte for byte as in its metadata; its endpoints are discovered. Or token_url.
+	Issuer string `yaml:"issuer" check:"base_url"`
+	// Token endpoint of an authorization server without discovery. Or issuer.
+	TokenURL string `yaml:"token_url" check:"url"`
+	// The client's id at the authorization server.
+	ClientID string `yaml:"client_id" required:"true"`
+	// Reference to the client's secret.
+	ClientSecret SecretRef `yaml:"client_secret" required:"true"`
+	// How the secret is presented: basic (header) or post (form).
+	AuthStyle string `yaml:"auth_style" enum:"basic,post"`
+	// Scopes to ask for.
+	Scopes []string `yaml:"scopes" check:"scope"`
+	// The export's identifier at the authorization server.
+	Audience string `yaml:"audience"`
 }
 
 // HeaderAuth is the section `http.auth.header` of a source.
@@ -492,6 +512,8 @@ func (h *HTTP) setDefaults(*Config) {
 }
 
 func (p *HTTPPage) setDefaults(*Config) { p.First = 1 }
+
+func (c *ClientCredentials) setDefaults(*Config) { c.AuthStyle = "basic" }
 
 // Supports tells whether api.supports names the capability.
 func (c *Config) Supports(capability string) bool {

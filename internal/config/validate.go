@@ -259,8 +259,19 @@ func (l *loader) export(h *HTTP, key string) {
 	if !h.Auth.Bearer.IsZero() {
 		given = append(given, "bearer")
 	}
+	if c := h.Auth.ClientCredentials; c != nil {
+		given = append(given, "client_credentials")
+		k := key + ".auth.client_credentials"
+		switch {
+		case c.Issuer != "" && c.TokenURL != "":
+			l.complain(k+".token_url", "excludes issuer", "the issuer's endpoints are discovered: remove one of both")
+		case c.Issuer == "" && c.TokenURL == "":
+			l.complain(k+".issuer", "is missing", "the issuer of the authorization server, or token_url")
+		}
+		l.repeated(k+".scopes", c.Scopes)
+	}
 	if len(given) > 1 {
-		l.complain(key+".auth", "gives several: "+strings.Join(given, ", "), "exactly one of header, basic, bearer")
+		l.complain(key+".auth", "gives several: "+strings.Join(given, ", "), "exactly one of header, basic, bearer, client_credentials")
 	}
 	l.paging(h, key)
 	if h.Format == "csv" && h.Records != "" {
