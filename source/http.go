@@ -67,9 +67,13 @@ type fetch struct {
 	header []byte
 	json   *jsonSpool
 	totals totals
+
+	condition *validators // what the export was, to ask whether it still is
+	found     validators  // what the first page says that it is
+	unchanged bool
 }
 
-func (r *Reading) openHTTP(ctx context.Context) error {
+func (r *Reading) openHTTP(ctx context.Context, stamp string) error {
 	s, h := r.s, r.s.cfg.HTTP
 	ctx, cancel := context.WithTimeoutCause(ctx, h.MaxTime, errMaxTime)
 	defer cancel()
@@ -92,11 +96,19 @@ func (r *Reading) openHTTP(ctx context.Context) error {
 		return s.place(f.name, err)
 	}
 	r.units = append(r.units, f.spool)
+	way, err := s.way()
+	if err != nil {
+		return err
+	}
+	f.condition = f.conditionOf(stamp, way)
 	if err := f.pages(ctx); err != nil {
 		if errors.Is(context.Cause(ctx), errMaxTime) {
 			err = &Error{Message: fmt.Sprintf("the export took longer than %s", h.MaxTime), HintText: "ask for a shorter time with http.since"}
 		}
 		return s.place(f.name, err)
+	}
+	if r.same = f.unchanged; r.same {
+		return nil
 	}
 	if f.json != nil {
 		if err := r.finishJSON(f); err != nil {
@@ -106,6 +118,8 @@ func (r *Reading) openHTTP(ctx context.Context) error {
 	if why := f.totals.doubt(h); why != "" {
 		r.partial = true
 		r.note("%s: what is absent from it is not taken for deleted", why)
+	} else if f.totals.asked == 1 {
+		r.stamp = f.stampOf(way)
 	}
 	return s.place(f.name, r.units[0].seal())
 }
@@ -150,6 +164,13 @@ func (f *fetch) page(ctx context.Context, at *spot) (*page, error) {
 	if f.ended(at, resp) {
 		p.end = true
 		return p, nil
+	}
+	if resp.StatusCode == http.StatusNotModified {
+		p.end, f.unchanged = true, true
+		return p, nil
+	}
+	if at.count == 0 {
+		f.found = validatorsOf(resp.Header)
 	}
 	// A body that only the end of the connection ends may have been cut anywhere.
 	if resp.ContentLength < 0 && !resp.Uncompressed && len(resp.TransferEncoding) == 0 && resp.ProtoMajor < 2 {

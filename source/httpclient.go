@@ -128,6 +128,10 @@ func (f *fetch) get(ctx context.Context, at *spot) (*http.Response, error) {
 	if f.h.Body != "" {
 		req.Header.Set("Content-Type", f.h.contentType())
 	}
+	conditional := at.count == 0 && f.condition != nil
+	if conditional {
+		f.condition.ask(req.Header)
+	}
 	if err := f.authorize(ctx, req.Header); err != nil {
 		return nil, err
 	}
@@ -147,7 +151,7 @@ func (f *fetch) get(ctx context.Context, at *spot) (*http.Response, error) {
 		}
 		return nil, &Error{Message: "cannot be reached", HintText: "check http.url and the network; run again later", Err: noURL(err)}
 	}
-	if resp.StatusCode == http.StatusOK || f.ended(at, resp) {
+	if resp.StatusCode == http.StatusOK || f.ended(at, resp) || conditional && resp.StatusCode == http.StatusNotModified {
 		return resp, nil
 	}
 	_, _ = io.CopyN(io.Discard, resp.Body, 4<<10)

@@ -194,11 +194,14 @@ func (f *fetch) next(at *spot, p *page) (*spot, error) {
 		to.url = f.address(to)
 		return to, nil
 	case h.Cursor != nil:
-		if to.cursor = p.value(h.Cursor.From); to.cursor == "" {
+		if to.cursor = p.value(h.Cursor.From); p.end || to.cursor == "" {
 			return nil, nil
 		}
 		to.url = f.address(to)
 		return to, nil
+	}
+	if p.end {
+		return nil, nil
 	}
 	next := p.link
 	if f.h.Next == "link" {

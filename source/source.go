@@ -326,11 +326,19 @@ func (s *Source) ID() string { return s.cfg.ID }
 // Open finds and opens the files, or fetches the export into a spool file. An
 // error is a source that cannot be read; the Reading is the caller's to close.
 func (s *Source) Open(ctx context.Context) (*Reading, error) {
+	r, _, err := s.OpenUnless(ctx, "")
+	return r, err
+}
+
+// OpenUnless is Open, except that it asks the server of an export whether that
+// is still what a Reading with this Stamp was. If so, unchanged is true and
+// there is no Reading. Only who needs nothing more of that Reading may ask.
+func (s *Source) OpenUnless(ctx context.Context, stamp string) (_ *Reading, unchanged bool, _ error) {
 	r := &Reading{s: s}
 	var err error
 	switch {
 	case s.cfg.HTTP != nil:
-		err = r.openHTTP(ctx)
+		err = r.openHTTP(ctx, stamp)
 	case s.cfg.Stdin != nil:
 		err = r.openStdin(ctx)
 	case s.cfg.Glob != "":
@@ -338,10 +346,10 @@ func (s *Source) Open(ctx context.Context) (*Reading, error) {
 	default:
 		err = r.openFiles(ctx)
 	}
-	if err != nil {
-		return nil, joinClose(err, r)
+	if err != nil || r.same {
+		return nil, r.same, joinClose(err, r)
 	}
-	return r, nil
+	return r, false, nil
 }
 
 func joinClose(err error, c io.Closer) error {

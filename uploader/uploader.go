@@ -35,6 +35,12 @@ type Source interface {
 	Open(ctx context.Context) (Reading, error)
 }
 
+// Conditional is a Source that can say, without being read, that it is what a
+// Reading with this Stamp was: then unchanged is true and there is no Reading.
+type Conditional interface {
+	OpenUnless(ctx context.Context, stamp string) (r Reading, unchanged bool, err error)
+}
+
 // Reading is one consistent look at a source: both passes see the same bytes,
 // or fail.
 type Reading interface {

@@ -302,14 +302,19 @@ type openSource struct {
 }
 
 func (s openSource) Open(ctx context.Context) (uploader.Reading, error) {
-	r, err := s.Source.Open(ctx)
+	r, _, err := s.OpenUnless(ctx, "")
+	return r, err
+}
+
+func (s openSource) OpenUnless(ctx context.Context, stamp string) (uploader.Reading, bool, error) {
+	r, unchanged, err := s.Source.OpenUnless(ctx, stamp)
 	if s.after != nil {
 		_ = s.after() // what was fetched stands
 	}
-	if err != nil {
-		return nil, err
+	if err != nil || unchanged {
+		return nil, unchanged, err
 	}
-	return r, nil
+	return r, false, nil
 }
 
 type planLedger struct{ *ledger.Ledger }
