@@ -96,6 +96,7 @@ func (r *Reading) openHTTP(ctx context.Context, stamp string) error {
 		return s.place(f.name, err)
 	}
 	r.units = append(r.units, f.spool)
+	r.window = win.whole(h)
 	way, err := s.way()
 	if err != nil {
 		return err

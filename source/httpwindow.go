@@ -38,6 +38,27 @@ func (w window) expand(text string) string {
 	return strings.NewReplacer("{{since}}", since, "{{until}}", until).Replace(text)
 }
 
+// whole is the days of the window of which an export has everything, or nil
+// where it was not asked for by days. What the server takes for the first and
+// the last day can begin and end some hours earlier or later.
+func (w window) whole(h *HTTP) *timesheet.Window {
+	asks := func(placeholder string) bool {
+		if strings.Contains(h.URL+h.Body, placeholder) {
+			return true
+		}
+		for _, v := range h.Query {
+			if strings.Contains(v, placeholder) {
+				return true
+			}
+		}
+		return false
+	}
+	if !asks("{{since}}") && !asks("{{until}}") {
+		return nil
+	}
+	return &timesheet.Window{First: w.first + 1, Last: w.last - 1}
+}
+
 // midnight is the first moment of a day, as UTC.
 func (w window) midnight(d timesheet.Day) string {
 	y, m, day := d.Time().Date()

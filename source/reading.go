@@ -20,7 +20,8 @@ type Reading struct {
 	s        *Source
 	units    []*unit
 	notes    []string
-	partial  bool   // something there was not read, or may be cut off
+	partial  bool // something there was not read, or may be cut off
+	window   *timesheet.Window
 	stamp    string // of an export over HTTP; empty where it cannot be asked for changes
 	same     bool   // the server says that the export is what it was
 	surveyed bool

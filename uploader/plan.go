@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"strings"
 
 	"github.com/exampleco/tsupload/internal/crash"
 	"github.com/exampleco/tsupload/internal/rescue"
@@ -51,6 +52,9 @@ func (u *Uploader) planFeed(ctx context.Context, feed *Feed, s *SourceReport) er
 	}
 	defer tx.Rollback()
 	p := &plan{cfg: &u.cfg, feed: feed, tx: tx, report: s, assumed: assumed, lanes: u.cfg.API.lanes(), bad: map[timesheet.Packed]bool{}, refused: map[personOn]bool{}, renewed: map[timesheet.Packed]uint64{}}
+	if survey.Window != nil {
+		p.people = map[string]bool{}
+	}
 	if err := reading.Rows(ctx, p.row); err != nil {
 		if fault, ok := errors.AsType[*ledgerError](err); ok {
 			return fault.err
@@ -159,6 +163,9 @@ type plan struct {
 	// renewed are known entries that this plan has planned anew, with the short
 	// Digest of their content.
 	renewed map[timesheet.Packed]uint64
+	// people have entries in the read; kept only where an absence from it is
+	// judged for whole days.
+	people map[string]bool
 }
 
 type personOn struct {
@@ -179,6 +186,9 @@ func (p *plan) row(row *timesheet.Row) error {
 	}
 	e := row.Entry
 	p.report.Seconds += e.Duration
+	if p.people != nil && !p.people[e.Person] {
+		p.people[strings.Clone(e.Person)] = true
+	}
 	if p.cfg.Since != nil && e.Day < *p.cfg.Since || p.cfg.Until != nil && e.Day > *p.cfg.Until {
 		p.report.Outside.add(e.Duration)
 		return nil

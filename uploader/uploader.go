@@ -90,6 +90,8 @@ type Planning interface {
 	// Index completes the plan's index and names every entry that was added
 	// twice, because two files of the read have it.
 	Index(twice func(timesheet.Fresh)) error
+	// Cover adds days of which an absence means something.
+	Cover(w timesheet.Window)
 	Days(judge func(day timesheet.Day, known []timesheet.Known, added []timesheet.Fresh) error) error
 	Hold(keys []timesheet.Packed, fate timesheet.Fate) error
 	Missing(absent, back []timesheet.Packed) error

@@ -16,6 +16,7 @@ import (
 type daybook struct {
 	*httptest.Server
 	entries  []string
+	pages    []string // bodies, given before entries are
 	tagged   bool
 	full     int // answers with a body
 	same     int // answers without
@@ -37,7 +38,9 @@ func newDaybook(t *testing.T, entries ...string) *daybook {
 				return
 			}
 		}
-		b.full++
+		if b.full++; len(b.pages) > 0 {
+			body, b.pages = b.pages[0], b.pages[1:]
+		}
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = fmt.Fprint(w, body)
 	}))
