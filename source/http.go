@@ -206,7 +206,10 @@ func (f *fetch) page(ctx context.Context, at *spot) (*page, error) {
 	if format == "json" {
 		if f.json == nil {
 			f.json = newJSONSpool(f.spool.f, f.h.Records, f.h.Next)
-			f.json.places = f.h.places()
+			f.json.places, f.json.skip = f.h.places(), f.h.skip
+			for _, path := range f.h.columns {
+				f.json.column(path)
+			}
 		}
 		before := f.json.rows
 		f.json.sum = p.records
@@ -215,6 +218,12 @@ func (f *fetch) page(ctx context.Context, at *spot) (*page, error) {
 				err = cut(body.err)
 			}
 			return nil, err
+		}
+		if f.h.limit > 0 && f.json.rows-before >= f.h.limit {
+			return nil, &Error{
+				Message:  fmt.Sprintf("the answer has %d entries, which is all that this API gives at once: there may be more", f.json.rows-before),
+				HintText: "ask for a shorter time with http.since",
+			}
 		}
 		p.rows, p.counted, p.values = f.json.rows-before, true, f.json.values
 		return p, nil

@@ -26,6 +26,7 @@ type jsonSpool struct {
 	next    string    // path of the next page's URL, or "link"
 	places  []string  // paths of further values around the records
 	sum     io.Writer // takes the records of a page; may be nil
+	skip    []skipRule
 
 	columns map[string]int
 	names   []string
@@ -153,6 +154,9 @@ func (j *jsonSpool) record(depth int) error {
 	if err := j.value("", depth, &row); err != nil {
 		return err
 	}
+	if row.Refused == "" {
+		row.Refused = j.skips(&row)
+	}
 	b, err := json.Marshal(&row)
 	if err != nil {
 		return err
@@ -163,6 +167,37 @@ func (j *jsonSpool) record(depth int) error {
 	}
 	_, err = j.w.Write(b)
 	return err
+}
+
+// skipMark begins what stands in place of a refusal where a record is skipped;
+// the reason follows.
+const skipMark = "\u2060skip:"
+
+// skips tells why a record is no work, or nothing.
+func (j *jsonSpool) skips(row *jsonRow) string {
+	for i := range j.skip {
+		r, value := &j.skip[i], ""
+		if at, ok := j.columns[r.path]; ok {
+			if k := slices.Index(row.Columns, at); k >= 0 {
+				value = row.Values[k]
+			}
+		}
+		if r.match(value) {
+			return skipMark + string(r.reason)
+		}
+	}
+	return ""
+}
+
+// column is the place of a path among the columns.
+func (j *jsonSpool) column(path string) int {
+	at, ok := j.columns[path]
+	if !ok {
+		at = len(j.names)
+		j.columns[path] = at
+		j.names = append(j.names, path)
+	}
+	return at
 }
 
 // value adds the value that comes next to row, under path; a nil row drops it.
@@ -218,16 +253,10 @@ func (j *jsonSpool) value(path string, depth int, row *jsonRow) error {
 		row.Refused = "the record is no object"
 		return nil
 	}
-	at, ok := j.columns[path]
-	if !ok {
-		if len(j.names) == jsonColumns {
-			return &Error{Message: fmt.Sprintf("the records have more than %d different keys", jsonColumns), HintText: "this is no export of hours"}
-		}
-		at = len(j.names)
-		j.columns[path] = at
-		j.names = append(j.names, path)
+	if _, ok := j.columns[path]; !ok && len(j.names) == jsonColumns {
+		return &Error{Message: fmt.Sprintf("the records have more than %d different keys", jsonColumns), HintText: "this is no export of hours"}
 	}
-	if text != "" {
+	if at := j.column(path); text != "" {
 		row.Columns, row.Values = append(row.Columns, at), append(row.Values, text)
 	}
 	return nil

@@ -153,6 +153,15 @@ type Limits struct {
 
 // HTTP describes an export that is fetched. Secrets are asked for at each use.
 type HTTP struct {
+	// Preset names a tracker's API, one of Presets. It gives everything but
+	// Params, Token and the window; URL is its base where that is not the
+	// tracker's own, and Query adds to its query.
+	Preset string
+	// Params are what the preset needs to know, such as workspace.
+	Params map[string]string
+	// Token is the tracker's token, presented as its API wants it.
+	Token Secret
+
 	// URL may contain {{since}} and {{until}}. Plain http is for loopback only.
 	URL string
 	// Method is GET by default. Whatever it is, the request is taken for one that
@@ -197,6 +206,10 @@ type HTTP struct {
 	MaxTime  time.Duration // of the whole export: 15 min
 	MaxBytes int64         // of all pages, decompressed: 1 GiB
 	MaxPages int           // 1000
+	limit    int
+	skip     []skipRule
+	columns  []string // there even where no record has them
+
 	// Transport is http.DefaultTransport by default. One that adds credentials of
 	// its own and has none returns an *Error, which is not tried again.
 	Transport http.RoundTripper
@@ -279,6 +292,13 @@ func New(cfg Config) (*Source, error) {
 	}
 	if given != 1 {
 		return nil, s.fault("one of csv, http, files or standard input is required, and only one", "")
+	}
+	if cfg.HTTP != nil && cfg.HTTP.Preset != "" {
+		h := *cfg.HTTP
+		if err := h.apply(&cfg); err != nil {
+			return nil, s.place("", err)
+		}
+		cfg.HTTP, s.cfg = &h, cfg
 	}
 	for key, value := range map[string][2]string{
 		"rules.future":          {cfg.Rules.Future, " reject allow "},

@@ -25,7 +25,7 @@ func (a *app) newExport(h *config.HTTP) *source.HTTP {
 		}
 	}
 	e := &source.HTTP{
-		URL: h.URL, Method: h.Method, Body: h.Body, Query: h.Query, Headers: map[string]source.Secret{}, Format: auto(h.Format), Records: h.Records, Next: h.Next, Total: h.Total,
+		Preset: h.Preset, Params: h.Params, Token: read(h.Auth.Token), URL: h.URL, Method: h.Method, Body: h.Body, Query: h.Query, Headers: map[string]source.Secret{}, Format: auto(h.Format), Records: h.Records, Next: h.Next, Total: h.Total,
 		Since: h.Since, Until: h.Until, Times: h.Times, Timeout: h.Timeout, MaxBytes: h.MaxBytes, MaxPages: h.MaxPages, Bearer: read(h.Auth.Bearer),
 	}
 	if p := h.Page; p != nil {

@@ -335,8 +335,12 @@ type CSV struct {
 
 // HTTP is the section `http` of a source.
 type HTTP struct {
-	// URL of the export. https, except on loopback.
-	URL string `yaml:"url" required:"true" check:"url"`
+	// API of a tracker that is known: toggl, clockify, harvest or kimai. It gives everything but params, auth.token and the window.
+	Preset string `yaml:"preset" enum:",toggl,clockify,harvest,kimai"`
+	// What the preset has to know, such as workspace.
+	Params map[string]string `yaml:"params"`
+	// URL of the export. https, except on loopback. With preset: the base of the API, where it is not the tracker's own.
+	URL string `yaml:"url" check:"url"`
 	// Method of the request. Whichever it is, it has to change nothing: it is repeated where it fails.
 	Method string `yaml:"method" enum:"GET,POST,PUT,PATCH,QUERY"`
 	// Body of the request; "{{since}}", "{{until}}", "{{page}}" and "{{cursor}}" are replaced. Sent as JSON where it begins with a brace or bracket, else as a form; headers may say otherwise.
@@ -345,7 +349,7 @@ type HTTP struct {
 	Headers map[string]Value `yaml:"headers"`
 	// Query parameters; "{{since}}" and "{{until}}" stand for the dates of the window.
 	Query map[string]string `yaml:"query"`
-	// Credentials for the export, one of header, basic, bearer, client_credentials.
+	// Credentials for the export, one of header, basic, bearer, client_credentials; with preset: token.
 	Auth HTTPAuth `yaml:"auth"`
 	// Format of the body.
 	Format string `yaml:"format" enum:"auto,csv,json"`
@@ -403,6 +407,8 @@ type HTTPAuth struct {
 	Basic *BasicAuth `yaml:"basic"`
 	// Reference to a bearer token.
 	Bearer SecretRef `yaml:"bearer"`
+	// Reference to the API token of the tracker that preset names.
+	Token SecretRef `yaml:"token"`
 	// Client at an authorization server, whose token is a bearer token of the export; it is kept and shared as that of auth.
 	ClientCredentials *ClientCredentials `yaml:"client_credentials"`
 }

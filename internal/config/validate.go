@@ -216,6 +216,9 @@ func (l *loader) columns(s *Source, key string) {
 	if c == (Columns{}) || l.badBelow(key+".columns") {
 		return
 	}
+	if s.HTTP != nil && s.HTTP.Preset != "" {
+		return // they join those of the preset
+	}
 	if o := l.cfg.origins[key+".preset"]; o != (Origin{}) {
 		l.complain(key+".columns", "excludes preset", "remove one of both")
 	}
@@ -259,6 +262,10 @@ func (l *loader) export(h *HTTP, key string) {
 	if !h.Auth.Bearer.IsZero() {
 		given = append(given, "bearer")
 	}
+	if !h.Auth.Token.IsZero() {
+		given = append(given, "token")
+	}
+	l.exportPreset(h, key, given)
 	if c := h.Auth.ClientCredentials; c != nil {
 		given = append(given, "client_credentials")
 		k := key + ".auth.client_credentials"
@@ -276,6 +283,46 @@ func (l *loader) export(h *HTTP, key string) {
 	l.paging(h, key)
 	if h.Format == "csv" && h.Records != "" {
 		l.complain(key+".records", "has no meaning for csv", "remove it, or set format: json")
+	}
+}
+
+// exportPreset checks what goes with a preset and what without one.
+func (l *loader) exportPreset(h *HTTP, key string, auth []string) {
+	if l.bad[key+".preset"] {
+		return
+	}
+	if h.Preset == "" {
+		if h.URL == "" {
+			l.complain(key+".url", "is missing", "give it, or preset")
+		}
+		if len(h.Params) > 0 {
+			l.complain(key+".params", "has no meaning without preset", "name the preset, or put them into query")
+		}
+		if slices.Contains(auth, "token") {
+			l.complain(key+".auth.token", "has no meaning without preset", "use bearer, basic or header")
+		}
+		return
+	}
+	for _, name := range []string{"method", "body", "format", "records", "next", "page", "cursor", "total", "times"} {
+		if l.cfg.origins[key+"."+name] != (Origin{}) {
+			l.complain(key+"."+name, "is given by preset", "remove one of both")
+		}
+	}
+	if !slices.Contains(auth, "token") {
+		l.complain(key+".auth.token", "is missing", "a reference to the API token of "+h.Preset)
+	} else if len(auth) > 1 || h.Auth.ClientCredentials != nil {
+		l.complain(key+".auth", "gives more than token", "the preset knows how to present it")
+	}
+	if l.opts.ValidateExport == nil || l.bad[key+".url"] {
+		return
+	}
+	if err := l.opts.ValidateExport(h.Preset, h.Params, h.URL); err != nil {
+		hint := ""
+		var h interface{ Hint() string }
+		if errors.As(err, &h) {
+			hint = h.Hint()
+		}
+		l.complain(key+".preset", err.Error(), hint)
 	}
 }
 

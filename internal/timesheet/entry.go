@@ -183,6 +183,8 @@ const (
 	ReasonByPerson  Reason = "by_person"    // a person said so: resolve --skip
 	ReasonTwoFiles  Reason = "in_two_files" // the same row as in another file of this read
 	ReasonWithdrawn Reason = "withdrawn"    // gone from the source before it was sent
+	ReasonDeleted   Reason = "deleted"      // the tracker says that it was deleted
+	ReasonElsewhere Reason = "elsewhere"    // of another workspace than the one asked for
 )
 
 // Reasons of held entries.
