@@ -147,23 +147,31 @@ func (h *HTTP) apply(cfg *Config) error {
 		h.skip = append(h.skip, r)
 	}
 
-	columns := maps.Clone(a.columns)
-	if cfg.User != "" {
-		delete(columns, fieldUser.name())
-	}
 	// A key that is empty everywhere may be left out; one that somebody has named
 	// may be misspelt.
-	for name, path := range columns {
-		if cfg.Columns[name] == "" {
+	for name, path := range a.columns {
+		if cfg.Columns[name] == "" && (name != fieldUser.name() || cfg.User == "") {
 			h.columns = append(h.columns, path)
 		}
 	}
 	slices.Sort(h.columns)
-	maps.Copy(columns, cfg.Columns)
-	cfg.Columns = columns
-	cfg.DurationFormat = cmp.Or(cfg.DurationFormat, a.duration)
-	cfg.Decimal = cmp.Or(cfg.Decimal, ".") // JSON has no other
+	cfg.ReadAs(h.Preset)
 	return nil
+}
+
+// ReadAs fills in how the rows of a preset are read, in a Config that does not
+// fetch them: of rows that were refused and mended, for one. What c says itself
+// stands.
+func (c *Config) ReadAs(preset string) {
+	a := apis[preset]
+	columns := maps.Clone(a.columns)
+	if c.User != "" {
+		delete(columns, fieldUser.name())
+	}
+	maps.Copy(columns, c.Columns)
+	c.Columns = columns
+	c.DurationFormat = cmp.Or(c.DurationFormat, a.duration)
+	c.Decimal = cmp.Or(c.Decimal, ".") // JSON has no other
 }
 
 func (h *HTTP) present(how authKind) {

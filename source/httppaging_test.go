@@ -43,6 +43,7 @@ func TestHTTPPaging(t *testing.T) {
 		"page": {
 			func(h *HTTP) { h.Page = &Page{Parameter: "p", First: 1, SizeParameter: "size", Size: 2} },
 			func(t *testing.T, n int, w http.ResponseWriter, r *http.Request) {
+				t.Helper()
 				if q := r.URL.Query(); q.Get("p") != strconv.Itoa(n) || q.Get("size") != "2" || q.Get("from") == "" {
 					t.Errorf("got %s", r.URL)
 				}
@@ -52,6 +53,7 @@ func TestHTTPPaging(t *testing.T) {
 		"page, the last one full, an end by status": {
 			func(h *HTTP) { h.Page = &Page{Parameter: "p", EndStatus: 404} },
 			func(t *testing.T, n int, w http.ResponseWriter, r *http.Request) {
+				t.Helper()
 				if r.URL.Query().Get("p") != strconv.Itoa(n-1) {
 					t.Errorf("got %s", r.URL)
 				}
@@ -80,6 +82,7 @@ func TestHTTPPaging(t *testing.T) {
 				h.Method, h.Body, h.Page = "post", `{"page": {{page}}, "since": "{{since}}"}`, &Page{First: 1}
 			},
 			func(t *testing.T, n int, w http.ResponseWriter, r *http.Request) {
+				t.Helper()
 				day := time.Now().UTC().AddDate(0, 0, -35).Format(time.DateOnly)
 				if got, want := body(t, r), fmt.Sprintf(`{"page": %d, "since": "%s"}`, n, day); got != want || r.Method != http.MethodPost || r.Header.Get("Content-Type") != "application/json" {
 					t.Errorf("got %s %s, want %s; %v", r.Method, got, want, r.Header)
@@ -92,6 +95,7 @@ func TestHTTPPaging(t *testing.T) {
 				h.Records, h.Cursor, h.Total = "data", &Cursor{From: "meta.cursor", Parameter: "after"}, "meta.total"
 			},
 			func(t *testing.T, n int, w http.ResponseWriter, r *http.Request) {
+				t.Helper()
 				if want := []string{"", "a/b&c", "7"}[n-1]; r.URL.Query().Get("after") != want {
 					t.Errorf("got %s, want %s", r.URL, want)
 				}
@@ -103,6 +107,7 @@ func TestHTTPPaging(t *testing.T) {
 				h.Method, h.Body, h.Cursor = "POST", `{"after":"{{cursor}}"}`, &Cursor{From: "header:X-Next"}
 			},
 			func(t *testing.T, n int, w http.ResponseWriter, r *http.Request) {
+				t.Helper()
 				if got, want := body(t, r), []string{`{"after":""}`, `{"after":"q\"x"}`, `{"after":"z"}`}[n-1]; got != want {
 					t.Errorf("got %s, want %s", got, want)
 				}

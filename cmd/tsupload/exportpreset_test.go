@@ -56,6 +56,31 @@ func TestExportPreset(t *testing.T) {
 	}
 }
 
+// What a preset's export has wrong can be mended in its own columns.
+func TestExportPresetRejects(t *testing.T) {
+	t.Parallel()
+	b, w := newDaybook(t, `{"id":501,"begin":"2026-03-02T09:00:00+0100","end":"2026-03-02T10:30:15+0100","duration":"5415x","activity":4,"project":22,"user":7}`), newWorld(t)
+	w.more = fmt.Sprintf(`  - name: tracker
+    timezone: Europe/Berlin
+    people: {"7": u-1001}
+    http:
+      preset: kimai
+      url: %s
+      auth: {token: {file: %q}}
+`, b.URL, w.write("token", "canary"))
+	w.do(exitOK, "ledger", "create")
+	b.pages = []string{"[" + b.entries[0] + "]", "[]"}
+	w.do(exitPerson, "run", "--once", "--source", "tracker")
+	out, _ := w.do(exitOK, "rejects", "export", "--source", "tracker")
+	mended := w.write("mended.csv", strings.TrimSuffix(strings.Replace(out, "5415x", "5415", 1), "\n"))
+	if out, _ := w.do(exitOK, "rejects", "retry", mended); !strings.Contains(out, "1:30:15") {
+		t.Errorf("got %s", out)
+	}
+	if out, _ := w.do(exitOK, "entries", "-o", "json"); !strings.Contains(out, `"id":"501"`) || !strings.Contains(out, "sent") {
+		t.Errorf("got %s", out)
+	}
+}
+
 // A preset that lacks what it needs is a fault of the configuration.
 func TestPresetInConfiguration(t *testing.T) {
 	t.Parallel()

@@ -259,6 +259,9 @@ func (a *app) newFeed(s *config.Source, opts feedOptions, log *slog.Logger) (upl
 	if s.CSV != nil {
 		c.Delimiter, c.Encoding, c.SettleFile = auto(s.CSV.Delimiter), auto(s.CSV.Encoding), max(s.CSV.SettleFile, 1) // none at all is not the default
 	}
+	if s.HTTP != nil && s.HTTP.Preset != "" && c.HTTP == nil {
+		c.ReadAs(s.HTTP.Preset)
+	}
 	if a.mended {
 		c.Delimiter, c.Encoding = ",", "utf-8" // as `rejects retry` writes it
 	}
