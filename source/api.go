@@ -180,9 +180,11 @@ func (h *HTTP) present(how authKind) {
 	case authBearer:
 		h.Bearer = token
 	case authAPIKey:
-		h.Headers["X-Api-Key"] = token
+		h.tokenHeader = "X-Api-Key"
+		h.Headers[h.tokenHeader] = token
 	case authBasic:
-		h.Headers["Authorization"] = func(ctx context.Context) ([]byte, error) {
+		h.tokenHeader = "Authorization"
+		h.Headers[h.tokenHeader] = func(ctx context.Context) ([]byte, error) {
 			b, err := token(ctx)
 			if err != nil {
 				return nil, err

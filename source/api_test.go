@@ -1,11 +1,14 @@
 package source
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -250,6 +253,18 @@ func TestPresetsFaults(t *testing.T) {
 			t.Errorf("%s: got %v", name, err)
 		}
 	}
+	for _, name := range []string{"toggl", "clockify", "harvest"} {
+		cfg := presetConfig(t, name, "https://export.test", map[string]string{"workspace": "1", "user": "2", "account": "3"})
+		for p := range cfg.HTTP.Params {
+			if !slices.ContainsFunc(apis[name].params, func(known param) bool { return known.name == p }) {
+				delete(cfg.HTTP.Params, p)
+			}
+		}
+		cfg.HTTP.Token = func(context.Context) ([]byte, error) { return nil, errors.New("keyring is locked") }
+		if _, err := read(t, cfg); err == nil || !strings.Contains(err.Error(), "http.auth.token cannot be read: keyring is locked") {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
 	for want, h := range map[string]HTTP{
 		"is no preset":           {Preset: "tempo"},
 		"needs params.workspace": {Preset: "toggl"},
@@ -263,4 +278,39 @@ func TestPresetsFaults(t *testing.T) {
 			t.Errorf("got %v, want %s", err, want)
 		}
 	}
+}
+
+// Whatever a tracker answers: there is an error that says what is wrong, or
+// every record ends as an entry, a rejection or skipped.
+func FuzzAPI(f *testing.F) {
+	f.Add(uint8(0), `[{"id":1,"workspace_id":1,"project_id":22,"start":"2026-03-02T08:00:00Z","stop":"2026-03-02T09:30:15Z","user_id":7},{"id":2,"stop":null},7,{},null]`)
+	f.Add(uint8(1), `[{"id":"a","userId":"u","type":"BREAK","timeInterval":{"start":"2026-03-02T08:00:00Z","end":null,"duration":"PT1H"}},{"timeInterval":[1]},{"Type":1,"type":2}]`)
+	f.Add(uint8(2), `{"time_entries":[{"id":1,"spent_date":"2026-03-02","user":{"id":7},"hours":"1,5","is_running":false}],"total_entries":1,"links":{"next":null}}`)
+	f.Add(uint8(3), `[{"id":501,"begin":"2026-03-02T09:00:00+0100","end":"x","duration":-5415,"user":7,"⁠refused":"⁠skip:x"}]`)
+	dir := f.TempDir()
+	f.Fuzz(func(t *testing.T, which uint8, body string) {
+		name := Presets()[int(which)%len(apis)]
+		cfg := Config{SpoolDir: dir, HTTP: &HTTP{Preset: name, URL: "https://export.test", Params: map[string]string{}, MaxPages: 3}}
+		for _, p := range apis[name].params {
+			cfg.HTTP.Params[p.name] = "1"
+		}
+		n := 0
+		cfg.HTTP.Transport = trip(func(r *http.Request) (*http.Response, error) {
+			if n++; n > 1 {
+				body = "[]"
+			}
+			return respond(r, 200, http.Header{"Content-Type": {"application/json"}}, body), nil
+		})
+		res, err := read(t, cfg)
+		if err != nil {
+			var e *Error
+			if !errors.As(err, &e) || e.Message == "" || e.Message == "reading" {
+				t.Errorf("got %v", err)
+			}
+			return
+		}
+		if got := len(res.entries) + len(res.rejected) + len(res.skipped); got != res.survey.Rows {
+			t.Errorf("%d records became %d rows", res.survey.Rows, got)
+		}
+	})
 }

@@ -192,14 +192,22 @@ func (f *fetch) authorize(ctx context.Context, h http.Header) error {
 		return text, nil
 	}
 	for name, s := range f.h.Headers {
-		text, err := read("http.headers."+name, s)
+		key := "http.headers." + name
+		if name == f.h.tokenHeader {
+			key = "http.auth.token"
+		}
+		text, err := read(key, s)
 		if err != nil {
 			return err
 		}
 		h.Set(name, text)
 	}
 	if f.h.Bearer != nil {
-		text, err := read("http.auth.bearer", f.h.Bearer)
+		key := "http.auth.bearer"
+		if f.h.Token != nil {
+			key = "http.auth.token"
+		}
+		text, err := read(key, f.h.Bearer)
 		if err != nil {
 			return err
 		}

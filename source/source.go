@@ -202,13 +202,14 @@ type HTTP struct {
 	// after it, in UTC; or "local", the first and the last second on the wall.
 	Times string
 
-	Timeout  time.Duration // of one request: 60 s
-	MaxTime  time.Duration // of the whole export: 15 min
-	MaxBytes int64         // of all pages, decompressed: 1 GiB
-	MaxPages int           // 1000
-	limit    int
-	skip     []skipRule
-	columns  []string // there even where no record has them
+	Timeout     time.Duration // of one request: 60 s
+	MaxTime     time.Duration // of the whole export: 15 min
+	MaxBytes    int64         // of all pages, decompressed: 1 GiB
+	MaxPages    int           // 1000
+	limit       int
+	skip        []skipRule
+	columns     []string // there even where no record has them
+	tokenHeader string   // that Token went into, if any
 
 	// Transport is http.DefaultTransport by default. One that adds credentials of
 	// its own and has none returns an *Error, which is not tried again.
