@@ -74,6 +74,8 @@ func (c *converter) convert(rec *record, why string, fr *frame, number int) *tim
 	switch {
 	case why != "":
 		f = &fault{timesheet.ReasonBadRow, fieldCount, why, "mend the row in the export; values with quotation marks or delimiters must be quoted"}
+	case strings.HasPrefix(rec.Refused, skipMark):
+		skip = timesheet.Reason(strings.TrimPrefix(rec.Refused, skipMark))
 	case rec.Refused != "":
 		f = &fault{timesheet.ReasonBadRow, fieldCount, rec.Refused, "mend the export"}
 	default:

@@ -11,7 +11,7 @@ import (
 
 // Error is a source that could not be read, or a file that was refused whole.
 type Error struct {
-	Source string
+	Source string // empty where it is not about a source yet
 	File   string // may be empty
 	Line   int    // may be 0
 	// Message says what is wrong, HintText what to do about it.
@@ -25,7 +25,9 @@ type Error struct {
 // Error gives place and message.
 func (e *Error) Error() string {
 	var b strings.Builder
-	b.WriteString("source " + e.Source + ": ")
+	if e.Source != "" {
+		b.WriteString("source " + e.Source + ": ")
+	}
 	if e.File != "" {
 		b.WriteString(e.File)
 		if e.Line > 0 {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -24,11 +25,13 @@ func (s *Source) checkHTTP(h *HTTP) error {
 	fill(&h.MaxTime, 15*time.Minute)
 	fill(&h.MaxBytes, s.cfg.Limits.File)
 	fill(&h.MaxPages, 1000)
+	fill(&h.Method, http.MethodGet)
+	h.Method = strings.ToUpper(h.Method)
 	if h.Transport == nil {
 		h.Transport = http.DefaultTransport
 	}
 	s.cfg.HTTP = h
-	u, err := url.Parse(s.expand(h.URL, time.Now()))
+	u, err := url.Parse(s.window(time.Now()).expand(h.URL))
 	switch {
 	case err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http":
 		return s.fault("http.url is not an absolute URL", "it begins with https://")
@@ -38,32 +41,17 @@ func (s *Source) checkHTTP(h *HTTP) error {
 		return s.fault("http.url contains a user name or password", "put them under http.auth, as references")
 	case h.Format != "" && h.Format != "csv" && h.Format != "json":
 		return s.fault("http.format: "+quote(h.Format)+" is not csv or json", "")
-	case h.Times != "date" && h.Times != "rfc3339":
-		return s.fault("http.times: "+quote(h.Times)+" is not date or rfc3339", "")
+	case h.Times != "date" && h.Times != "rfc3339" && h.Times != "local":
+		return s.fault("http.times: "+quote(h.Times)+" is not date, rfc3339 or local", "")
 	case h.Format == "csv" && h.Next != "" && h.Next != "link":
 		return s.fault("http.next: a CSV export has no body to find the next page in", "use next: link")
 	}
-	return nil
+	return s.checkPaging(h)
 }
 
 func loopback(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "localhost" || ip != nil && ip.IsLoopback()
-}
-
-// expand puts the window of the export into {{since}} and {{until}}.
-func (s *Source) expand(text string, now time.Time) string {
-	h := s.cfg.HTTP
-	at := func(back time.Duration) string {
-		t := now.In(s.cfg.Location)
-		if h.Times == "rfc3339" {
-			return t.Add(-back).UTC().Truncate(time.Second).Format(time.RFC3339)
-		}
-		// Whole days go by the calendar, not by the hours of days of clock changes.
-		day := 24 * time.Hour
-		return t.AddDate(0, 0, -int(back/day)).Add(-(back % day)).Format(time.DateOnly)
-	}
-	return strings.NewReplacer("{{since}}", at(h.Since), "{{until}}", at(h.Until)).Replace(text)
 }
 
 // fetch is one fetching of an export.
@@ -72,61 +60,67 @@ type fetch struct {
 	h      *HTTP
 	first  *url.URL
 	name   string // the URL without query
+	window window
 	client *retryablehttp.Client
 	spool  *unit
 	left   int64 // bytes that may still come
 	header []byte
 	json   *jsonSpool
+	totals totals
+
+	condition *validators // what the export was, to ask whether it still is
+	found     validators  // what the first page says that it is
+	unchanged bool
 }
 
-func (r *Reading) openHTTP(ctx context.Context) error {
+func (r *Reading) openHTTP(ctx context.Context, stamp string) error {
 	s, h := r.s, r.s.cfg.HTTP
 	ctx, cancel := context.WithTimeoutCause(ctx, h.MaxTime, errMaxTime)
 	defer cancel()
-	u, err := url.Parse(s.expand(h.URL, time.Now()))
+	win := s.window(time.Now())
+	u, err := url.Parse(win.expand(h.URL))
 	if err != nil {
 		return s.fault("http.url is not an absolute URL", "")
 	}
 	if len(h.Query) > 0 {
 		q := u.Query()
 		for k, v := range h.Query {
-			q.Set(k, s.expand(v, time.Now()))
+			q.Set(k, win.expand(v))
 		}
 		u.RawQuery = q.Encode()
 	}
-	f := &fetch{s: s, h: h, first: u, name: shown(u), left: h.MaxBytes}
+	f := &fetch{s: s, h: h, first: u, name: shown(u), window: win, left: h.MaxBytes}
 	f.client = f.newClient()
 	defer f.client.HTTPClient.CloseIdleConnections()
 	if f.spool, err = newSpool(s.cfg.SpoolDir, f.name); err != nil {
 		return s.place(f.name, err)
 	}
 	r.units = append(r.units, f.spool)
-	seen := map[string]bool{}
-	pages := 0
-	for next := u; next != nil; pages++ {
-		if seen[next.String()] {
-			return s.place(f.name, &Error{Message: fmt.Sprintf("page %d leads back to an earlier page", pages), HintText: "check http.next"})
+	r.window = win.whole(h)
+	way, err := s.way()
+	if err != nil {
+		return err
+	}
+	f.condition = f.conditionOf(stamp, way)
+	if err := f.pages(ctx); err != nil {
+		if errors.Is(context.Cause(ctx), errMaxTime) {
+			err = &Error{Message: fmt.Sprintf("the export took longer than %s", h.MaxTime), HintText: "ask for a shorter time with http.since"}
 		}
-		seen[next.String()] = true
-		if pages == h.MaxPages {
-			return s.place(f.name, &Error{Message: fmt.Sprintf("the export has more than %d pages", pages), HintText: "ask for a shorter time with http.since"})
-		}
-		if next, err = f.page(ctx, next); err != nil {
-			if errors.Is(context.Cause(ctx), errMaxTime) {
-				err = &Error{Message: fmt.Sprintf("the export took longer than %s", h.MaxTime), HintText: "ask for a shorter time with http.since"}
-			}
-			return s.place(f.name, err)
-		}
+		return s.place(f.name, err)
+	}
+	if r.same = f.unchanged; r.same {
+		return nil
 	}
 	if f.json != nil {
 		if err := r.finishJSON(f); err != nil {
 			return s.place(f.name, err)
 		}
 	}
-	// Nothing tells that no row slipped from one page to another meanwhile.
-	if pages > 1 {
+	if why := f.totals.doubt(h); why != "" {
 		r.partial = true
-		r.note("the export came in %d pages: what is absent from it is not taken for deleted", pages)
+		r.note("%s: what is absent from it is not taken for deleted", why)
+	} else if f.totals.asked == 1 {
+		r.stamp = f.stampOf(way)
 	}
 	return s.place(f.name, r.units[0].seal())
 }
@@ -160,13 +154,25 @@ func sameOrigin(a, b *url.URL) bool {
 	return a.Scheme == b.Scheme && strings.EqualFold(a.Hostname(), b.Hostname()) && port(a) == port(b)
 }
 
-// page fetches one page into the spool and returns the next one's URL, or nil.
-func (f *fetch) page(ctx context.Context, u *url.URL) (*url.URL, error) {
-	resp, err := f.get(ctx, u)
+// page fetches one page into the spool and says what it was.
+func (f *fetch) page(ctx context.Context, at *spot) (*page, error) {
+	resp, err := f.get(ctx, at)
 	if err != nil {
 		return nil, err
 	}
 	defer resp.Body.Close()
+	p := &page{header: resp.Header, url: resp.Request.URL, records: sha256.New()}
+	if f.ended(at, resp) {
+		p.end = true
+		return p, nil
+	}
+	if resp.StatusCode == http.StatusNotModified {
+		p.end, f.unchanged = true, true
+		return p, nil
+	}
+	if at.count == 0 {
+		f.found = validatorsOf(resp.Header)
+	}
 	// A body that only the end of the connection ends may have been cut anywhere.
 	if resp.ContentLength < 0 && !resp.Uncompressed && len(resp.TransferEncoding) == 0 && resp.ProtoMajor < 2 {
 		return nil, &Error{Message: "the answer has neither a length nor chunks, so a cut one could not be told", HintText: "the server or a proxy speaks HTTP/1.0; mend it or fetch by other means"}
@@ -184,7 +190,7 @@ func (f *fetch) page(ctx context.Context, u *url.URL) (*url.URL, error) {
 		return nil, &Error{Message: "the answer is HTML or XML; this looks like a login page or an error page", HintText: "check http.url and the credentials of the source"}
 	}
 	// The first page alone would be taken for the whole export.
-	if f.h.Next == "" && linkNext(resp.Header) != "" {
+	if f.h.onePage() && linkNext(resp.Header) != "" {
 		return nil, &Error{Message: "the answer is one page of several: its Link header names a next one", HintText: "set http.next: link"}
 	}
 	format := f.h.Format
@@ -194,45 +200,40 @@ func (f *fetch) page(ctx context.Context, u *url.URL) (*url.URL, error) {
 		}
 	}
 	all := io.MultiReader(bytes.NewReader(head), body)
-	var next string
+	if f.header != nil && format == "json" || f.json != nil && format != "json" {
+		return nil, &Error{Message: "one page is CSV and another JSON"}
+	}
 	if format == "json" {
-		if f.header != nil {
-			return nil, &Error{Message: "one page is CSV and another JSON"}
-		}
 		if f.json == nil {
 			f.json = newJSONSpool(f.spool.f, f.h.Records, f.h.Next)
+			f.json.places, f.json.skip = f.h.places(), f.h.skip
+			for _, path := range f.h.columns {
+				f.json.column(path)
+			}
 		}
-		if next, err = f.json.page(all); err != nil {
+		before := f.json.rows
+		f.json.sum = p.records
+		if p.link, err = f.json.page(all); err != nil {
 			if body.failed() {
 				err = cut(body.err)
 			}
 			return nil, err
 		}
-		if f.h.Next == "link" {
-			next = linkNext(resp.Header)
+		if f.h.limit > 0 && f.json.rows-before >= f.h.limit {
+			return nil, &Error{
+				Message:  fmt.Sprintf("the answer has %d entries, which is all that this API gives at once: there may be more", f.json.rows-before),
+				HintText: "ask for a shorter time with http.since",
+			}
 		}
-	} else {
-		if f.json != nil {
-			return nil, &Error{Message: "one page is CSV and another JSON"}
-		}
-		if err := f.csvPage(all); err != nil {
-			return nil, cut(err)
-		}
-		// A short read can hide that the end came too early.
-		if body.failed() {
-			return nil, cut(body.err)
-		}
-		if f.h.Next == "link" {
-			next = linkNext(resp.Header)
-		}
+		p.rows, p.counted, p.values = f.json.rows-before, true, f.json.values
+		return p, nil
 	}
-	if next == "" {
-		return nil, nil
+	if p.rows, err = f.csvPage(all, p.records); err != nil {
+		return nil, cut(err)
 	}
-	to, err := resp.Request.URL.Parse(next)
-	if err != nil || !sameOrigin(to, f.first) || to.User != nil {
-		return nil, &Error{Message: "the next page is on another server; credentials are not sent there", HintText: "check http.next; only links to the same origin are followed"}
+	// A short read can hide that the end came too early.
+	if body.failed() {
+		return nil, cut(body.err)
 	}
-	to.Fragment = ""
-	return to, nil
+	return p, nil
 }

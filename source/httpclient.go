@@ -46,6 +46,9 @@ func (f *fetch) newClient() *retryablehttp.Client {
 			if !sameOrigin(req.URL, f.first) {
 				return errElsewhere
 			}
+			if req.Method != via[0].Method {
+				return errMethod
+			}
 			return nil
 		},
 	}
@@ -55,6 +58,7 @@ func (f *fetch) newClient() *retryablehttp.Client {
 var (
 	errRedirects = errors.New("too many redirects")
 	errElsewhere = errors.New("the server redirects to another one")
+	errMethod    = errors.New("the server redirects to an address that takes no body")
 )
 
 func checkRetry(ctx context.Context, resp *http.Response, err error) (bool, error) {
@@ -62,13 +66,20 @@ func checkRetry(ctx context.Context, resp *http.Response, err error) (bool, erro
 		return false, ctx.Err()
 	}
 	if err != nil {
+		if _, ours := errors.AsType[*Error](err); ours {
+			return false, nil // the transport has no credentials, and has tried for them
+		}
 		// What a redirect, a certificate or a bad URL causes does not go away.
 		again, _ := retryablehttp.DefaultRetryPolicy(ctx, nil, err)
-		return again && !errors.Is(err, errElsewhere) && !errors.Is(err, errRedirects), nil
+		return again && !errors.Is(err, errElsewhere) && !errors.Is(err, errRedirects) && !errors.Is(err, errMethod), nil
 	}
 	switch resp.StatusCode {
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
-		return retryAfter(resp) <= maxRetryAfter, nil
+		return asksToWait(resp) <= maxRetryAfter, nil
+	case http.StatusPaymentRequired:
+		// Also how a quota that is used up is told; then it says until when.
+		wait := asksToWait(resp)
+		return wait > 0 && wait <= maxRetryAfter, nil
 	default:
 		return resp.StatusCode >= 500 && resp.StatusCode != http.StatusNotImplemented, nil
 	}
@@ -78,7 +89,7 @@ func checkRetry(ctx context.Context, resp *http.Response, err error) (bool, erro
 // growing bound.
 func backoff(least, most time.Duration, attempt int, resp *http.Response) time.Duration {
 	if resp != nil {
-		if wait := retryAfter(resp); wait > 0 {
+		if wait := asksToWait(resp); wait > 0 {
 			return min(wait, maxRetryAfter)
 		}
 	}
@@ -101,14 +112,26 @@ func retryAfter(resp *http.Response) time.Duration {
 	return 0
 }
 
-// get asks for u until there is an answer of 200, or an error that says why not.
-func (f *fetch) get(ctx context.Context, u *url.URL) (*http.Response, error) {
-	req, err := retryablehttp.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+// get asks for a page until there is an answer of 200, or one that ends the
+// pages, or an error that says why not.
+func (f *fetch) get(ctx context.Context, at *spot) (*http.Response, error) {
+	var body any
+	if f.h.Body != "" {
+		body = []byte(f.body(at))
+	}
+	req, err := retryablehttp.NewRequestWithContext(ctx, f.h.Method, at.url.String(), body)
 	if err != nil {
 		return nil, &Error{Message: "the URL cannot be asked for"}
 	}
 	req.Header.Set("Accept", "text/csv, application/json;q=0.9, */*;q=0.1")
 	req.Header.Set("User-Agent", "tsupload")
+	if f.h.Body != "" {
+		req.Header.Set("Content-Type", f.h.contentType())
+	}
+	conditional := at.count == 0 && f.condition != nil
+	if conditional {
+		f.condition.ask(req.Header)
+	}
 	if err := f.authorize(ctx, req.Header); err != nil {
 		return nil, err
 	}
@@ -117,15 +140,18 @@ func (f *fetch) get(ctx context.Context, u *url.URL) (*http.Response, error) {
 		if resp != nil {
 			_ = resp.Body.Close()
 		}
+		own, ours := errors.AsType[*Error](err)
 		switch {
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
-		case errors.Is(err, errElsewhere), errors.Is(err, errRedirects):
+		case ours:
+			return nil, own
+		case errors.Is(err, errElsewhere), errors.Is(err, errRedirects), errors.Is(err, errMethod):
 			return nil, &Error{Message: "not followed", HintText: "name the final address in http.url; credentials are not sent to another server", Err: noURL(err)}
 		}
 		return nil, &Error{Message: "cannot be reached", HintText: "check http.url and the network; run again later", Err: noURL(err)}
 	}
-	if resp.StatusCode == http.StatusOK {
+	if resp.StatusCode == http.StatusOK || f.ended(at, resp) || conditional && resp.StatusCode == http.StatusNotModified {
 		return resp, nil
 	}
 	_, _ = io.CopyN(io.Discard, resp.Body, 4<<10)
@@ -135,9 +161,12 @@ func (f *fetch) get(ctx context.Context, u *url.URL) (*http.Response, error) {
 	case code == http.StatusUnauthorized, code == http.StatusForbidden:
 		e.Refused = true
 		e.HintText = "the credentials of this source are refused: check http.auth and what they may read"
+	case code == http.StatusPaymentRequired && asksToWait(resp) > 0:
+		e.Message += ": the quota of requests is used up"
+		e.HintText = fmt.Sprintf("it begins anew in %s; run again after that, and less often", asksToWait(resp).Round(time.Second))
 	case code == http.StatusTooManyRequests, code == http.StatusServiceUnavailable:
 		e.HintText = "it is busy; run again later"
-		if wait := retryAfter(resp); wait > 0 {
+		if wait := asksToWait(resp); wait > 0 {
 			e.HintText = fmt.Sprintf("it is busy and asks to wait %s; run again after that", wait.Round(time.Second))
 		}
 	case code >= 500:
@@ -163,14 +192,22 @@ func (f *fetch) authorize(ctx context.Context, h http.Header) error {
 		return text, nil
 	}
 	for name, s := range f.h.Headers {
-		text, err := read("http.headers."+name, s)
+		key := "http.headers." + name
+		if name == f.h.tokenHeader {
+			key = "http.auth.token"
+		}
+		text, err := read(key, s)
 		if err != nil {
 			return err
 		}
 		h.Set(name, text)
 	}
 	if f.h.Bearer != nil {
-		text, err := read("http.auth.bearer", f.h.Bearer)
+		key := "http.auth.bearer"
+		if f.h.Token != nil {
+			key = "http.auth.token"
+		}
+		text, err := read(key, f.h.Bearer)
 		if err != nil {
 			return err
 		}

@@ -10,37 +10,42 @@ import (
 	"strings"
 )
 
-// csvPage appends a page to the spool. The header of later pages is left out;
-// it must be the first page's.
-func (f *fetch) csvPage(r io.Reader) error {
+// csvPage appends a page to the spool and its rows to sum. The header of later
+// pages is left out; it must be the first page's. It returns 0 for a page
+// without rows, else more: how many they are is for the survey to tell.
+func (f *fetch) csvPage(r io.Reader, sum io.Writer) (rows int, err error) {
 	buf := make([]byte, 64<<10)
 	n, err := io.ReadFull(r, buf)
 	if err != nil && !short(err) {
-		return err
+		return 0, err
 	}
 	buf = buf[:n]
 	if f.header != nil {
 		buf = bytes.TrimPrefix(buf, []byte("\xef\xbb\xbf"))
 	}
 	header, rest, found := bytes.Cut(buf, []byte("\n"))
+	if len(bytes.TrimSpace(rest)) > 0 {
+		rows = 1
+	}
+	_, _ = sum.Write(rest)
 	if f.header == nil {
 		f.header = bytes.Clone(bytes.TrimPrefix(header, []byte("\xef\xbb\xbf")))
 		rest = buf
 	} else if len(buf) > 0 && !bytes.Equal(bytes.TrimRight(header, "\r"), bytes.TrimRight(f.header, "\r")) {
-		return &Error{Message: "a later page has another header than the first", HintText: "check that all pages are of one export"}
+		return 0, &Error{Message: "a later page has another header than the first", HintText: "check that all pages are of one export"}
 	} else {
 		if !found {
 			rest = nil
 		}
 		if _, err := f.newline(); err != nil {
-			return err
+			return 0, err
 		}
 	}
 	if _, err := f.spool.f.Write(rest); err != nil {
-		return err
+		return 0, err
 	}
-	_, err = io.Copy(f.spool.f, r)
-	return err
+	more, err := io.Copy(io.MultiWriter(f.spool.f, sum), r)
+	return rows + int(min(more, 1)), err
 }
 
 // newline ends the last row of the page before, where it did not itself.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 )
 
@@ -21,8 +22,11 @@ const (
 // become columns with dotted names; lists within it are left out.
 type jsonSpool struct {
 	w       *bufio.Writer
-	records string // path of the array
-	next    string // path of the next page's URL, or "link"
+	records string    // path of the array
+	next    string    // path of the next page's URL, or "link"
+	places  []string  // paths of further values around the records
+	sum     io.Writer // takes the records of a page; may be nil
+	skip    []skipRule
 
 	columns map[string]int
 	names   []string
@@ -31,6 +35,8 @@ type jsonSpool struct {
 	dec   *json.Decoder
 	found bool // the array, on this page
 	link  string
+	// values are what stands at places, on this page.
+	values map[string]string
 }
 
 func newJSONSpool(w io.Writer, records, next string) *jsonSpool {
@@ -48,7 +54,7 @@ type jsonRow struct {
 func (j *jsonSpool) page(r io.Reader) (next string, err error) {
 	j.dec = json.NewDecoder(r)
 	j.dec.UseNumber()
-	j.found, j.link = false, ""
+	j.found, j.link, j.values = false, "", map[string]string{}
 	if err := j.walk("", 0); err != nil {
 		return "", jsonFault(err)
 	}
@@ -121,8 +127,17 @@ func (j *jsonSpool) walk(path string, depth int) error {
 		if path == j.next && path != "" {
 			j.link = t
 		}
+		j.note(path, t)
+	case json.Number:
+		j.note(path, t.String())
 	}
 	return nil
+}
+
+func (j *jsonSpool) note(path, value string) {
+	if path != "" && slices.Contains(j.places, path) {
+		j.values[path] = value
+	}
 }
 
 func join(path, key string) string {
@@ -139,14 +154,50 @@ func (j *jsonSpool) record(depth int) error {
 	if err := j.value("", depth, &row); err != nil {
 		return err
 	}
+	if row.Refused == "" {
+		row.Refused = j.skips(&row)
+	}
 	b, err := json.Marshal(&row)
 	if err != nil {
 		return err
 	}
-	if _, err := j.w.Write(append(b, '\n')); err != nil {
-		return err
+	b = append(b, '\n')
+	if j.sum != nil {
+		_, _ = j.sum.Write(b)
 	}
-	return nil
+	_, err = j.w.Write(b)
+	return err
+}
+
+// skipMark begins what stands in place of a refusal where a record is skipped;
+// the reason follows.
+const skipMark = "\u2060skip:"
+
+// skips tells why a record is no work, or nothing.
+func (j *jsonSpool) skips(row *jsonRow) string {
+	for i := range j.skip {
+		r, value := &j.skip[i], ""
+		if at, ok := j.columns[r.path]; ok {
+			if k := slices.Index(row.Columns, at); k >= 0 {
+				value = row.Values[k]
+			}
+		}
+		if r.match(value) {
+			return skipMark + string(r.reason)
+		}
+	}
+	return ""
+}
+
+// column is the place of a path among the columns.
+func (j *jsonSpool) column(path string) int {
+	at, ok := j.columns[path]
+	if !ok {
+		at = len(j.names)
+		j.columns[path] = at
+		j.names = append(j.names, path)
+	}
+	return at
 }
 
 // value adds the value that comes next to row, under path; a nil row drops it.
@@ -202,16 +253,10 @@ func (j *jsonSpool) value(path string, depth int, row *jsonRow) error {
 		row.Refused = "the record is no object"
 		return nil
 	}
-	at, ok := j.columns[path]
-	if !ok {
-		if len(j.names) == jsonColumns {
-			return &Error{Message: fmt.Sprintf("the records have more than %d different keys", jsonColumns), HintText: "this is no export of hours"}
-		}
-		at = len(j.names)
-		j.columns[path] = at
-		j.names = append(j.names, path)
+	if _, ok := j.columns[path]; !ok && len(j.names) == jsonColumns {
+		return &Error{Message: fmt.Sprintf("the records have more than %d different keys", jsonColumns), HintText: "this is no export of hours"}
 	}
-	if text != "" {
+	if at := j.column(path); text != "" {
 		row.Columns, row.Values = append(row.Columns, at), append(row.Values, text)
 	}
 	return nil

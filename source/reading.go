@@ -21,6 +21,9 @@ type Reading struct {
 	units    []*unit
 	notes    []string
 	partial  bool // something there was not read, or may be cut off
+	window   *timesheet.Window
+	stamp    string // of an export over HTTP; empty where it cannot be asked for changes
+	same     bool   // the server says that the export is what it was
 	surveyed bool
 }
 
@@ -34,13 +37,13 @@ func (r *Reading) Close() error {
 	return errors.Join(errs...)
 }
 
-// Stamp is a cheap sign of the same bytes: paths, sizes, times and inodes. It
-// is empty for what has none, standard input and HTTP.
+// Stamp is a cheap sign of the same bytes: paths, sizes, times and inodes, or
+// what the server of an export calls them. It is empty for what has none.
 func (r *Reading) Stamp() string {
 	h := sha256.New()
 	for _, u := range r.units {
 		if u.spool {
-			return ""
+			return r.stamp
 		}
 		fmt.Fprintf(h, "%q %d %d %d\n", u.f.Name(), u.stamp.size, u.stamp.mtime.UnixNano(), u.stamp.inode)
 	}

@@ -153,8 +153,23 @@ type Limits struct {
 
 // HTTP describes an export that is fetched. Secrets are asked for at each use.
 type HTTP struct {
+	// Preset names a tracker's API, one of Presets. It gives everything but
+	// Params, Token and the window; URL is its base where that is not the
+	// tracker's own, and Query adds to its query.
+	Preset string
+	// Params are what the preset needs to know, such as workspace.
+	Params map[string]string
+	// Token is the tracker's token, presented as its API wants it.
+	Token Secret
+
 	// URL may contain {{since}} and {{until}}. Plain http is for loopback only.
 	URL string
+	// Method is GET by default. Whatever it is, the request is taken for one that
+	// changes nothing and is repeated where it fails.
+	Method string
+	// Body is sent with each request. Beside {{since}} and {{until}} it may
+	// contain {{page}} and {{cursor}}.
+	Body string
 	// Query is added to the URL; values may contain the placeholders.
 	Query map[string]string
 	// Headers are sent with every request to the URL's own origin.
@@ -170,20 +185,59 @@ type HTTP struct {
 	// the body is the array.
 	Records string
 	// Next is "link" (a Link header with rel=next), the dotted path of the next
-	// page's URL in a JSON body, or empty: one page.
-	Next string
-	// Since and Until reach back from today: {{since}} is today minus Since.
+	// page's URL in a JSON body, or empty: one page. Page and Cursor are other
+	// ways; only one of the three may be given.
+	Next   string
+	Page   *Page
+	Cursor *Cursor
+	// Total is where the number of all records stands, as in Cursor.From. It is
+	// what an export of several pages can be held against.
+	Total string
+	// Since and Until reach back from today: the window is of whole days in the
+	// source's zone, the first today minus Since, the last today minus Until.
 	// Default: 35 days and 0.
 	Since, Until time.Duration
-	// Times is how the placeholders are written: "date" (default) or "rfc3339".
+	// Times is how the placeholders are written: "date" (default), the first and
+	// the last day; "rfc3339", the first moment of the window and the first one
+	// after it, in UTC; or "local", the first and the last second on the wall.
 	Times string
 
-	Timeout  time.Duration // of one request: 60 s
-	MaxTime  time.Duration // of the whole export: 15 min
-	MaxBytes int64         // of all pages, decompressed: 1 GiB
-	MaxPages int           // 1000
-	// Transport is http.DefaultTransport's clone by default.
+	Timeout     time.Duration // of one request: 60 s
+	MaxTime     time.Duration // of the whole export: 15 min
+	MaxBytes    int64         // of all pages, decompressed: 1 GiB
+	MaxPages    int           // 1000
+	limit       int
+	skip        []skipRule
+	columns     []string // there even where no record has them
+	tokenHeader string   // that Token went into, if any
+
+	// Transport is http.DefaultTransport by default. One that adds credentials of
+	// its own and has none returns an *Error, which is not tried again.
 	Transport http.RoundTripper
+}
+
+// Page asks for pages by number, until one has no records.
+type Page struct {
+	// Parameter of the query takes the number; empty where Body has {{page}}.
+	Parameter string
+	First     int // number of the first page
+	// SizeParameter takes Size, the records that a page is to have; 0: the
+	// server's own size.
+	SizeParameter string
+	Size          int
+	// EndStatus is how the server answers to a page after the last, such as 404;
+	// 0 where that is a page without records.
+	EndStatus int
+}
+
+// Cursor asks for pages by a mark that each page names for the next, until one
+// names none.
+type Cursor struct {
+	// From is where a page has the mark: a dotted path in the JSON body, or
+	// "header:NAME".
+	From string
+	// Parameter of the query takes it; empty where Body has {{cursor}}.
+	Parameter string
 }
 
 // Secret gives a secret when it is needed.
@@ -240,6 +294,13 @@ func New(cfg Config) (*Source, error) {
 	if given != 1 {
 		return nil, s.fault("one of csv, http, files or standard input is required, and only one", "")
 	}
+	if cfg.HTTP != nil && cfg.HTTP.Preset != "" {
+		h := *cfg.HTTP
+		if err := h.apply(&cfg); err != nil {
+			return nil, s.place("", err)
+		}
+		cfg.HTTP, s.cfg = &h, cfg
+	}
 	for key, value := range map[string][2]string{
 		"rules.future":          {cfg.Rules.Future, " reject allow "},
 		"rules.unknown_project": {cfg.Rules.UnknownProject, " hold send "},
@@ -286,11 +347,19 @@ func (s *Source) ID() string { return s.cfg.ID }
 // Open finds and opens the files, or fetches the export into a spool file. An
 // error is a source that cannot be read; the Reading is the caller's to close.
 func (s *Source) Open(ctx context.Context) (*Reading, error) {
+	r, _, err := s.OpenUnless(ctx, "")
+	return r, err
+}
+
+// OpenUnless is Open, except that it asks the server of an export whether that
+// is still what a Reading with this Stamp was. If so, unchanged is true and
+// there is no Reading. Only who needs nothing more of that Reading may ask.
+func (s *Source) OpenUnless(ctx context.Context, stamp string) (_ *Reading, unchanged bool, _ error) {
 	r := &Reading{s: s}
 	var err error
 	switch {
 	case s.cfg.HTTP != nil:
-		err = r.openHTTP(ctx)
+		err = r.openHTTP(ctx, stamp)
 	case s.cfg.Stdin != nil:
 		err = r.openStdin(ctx)
 	case s.cfg.Glob != "":
@@ -298,10 +367,10 @@ func (s *Source) Open(ctx context.Context) (*Reading, error) {
 	default:
 		err = r.openFiles(ctx)
 	}
-	if err != nil {
-		return nil, joinClose(err, r)
+	if err != nil || r.same {
+		return nil, r.same, joinClose(err, r)
 	}
-	return r, nil
+	return r, false, nil
 }
 
 func joinClose(err error, c io.Closer) error {

@@ -22,7 +22,7 @@ type form struct {
 // Survey is the first pass: it finds out how each file is to be read, refuses
 // what cannot be, and counts the rows.
 func (r *Reading) Survey(ctx context.Context) (timesheet.Survey, error) {
-	sv := timesheet.Survey{Stamp: r.Stamp(), Complete: !r.partial}
+	sv := timesheet.Survey{Stamp: r.Stamp(), Complete: !r.partial, Window: r.window}
 	notes := r.notes
 	for _, u := range r.units {
 		file, more, err := r.surveyUnit(ctx, u)

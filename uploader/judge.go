@@ -53,9 +53,17 @@ type personDay struct {
 // not simply go out.
 func (p *plan) judge(survey *timesheet.Survey) error {
 	var v judgement
+	window := p.window(survey)
+	if window != nil {
+		p.tx.Cover(*window)
+	}
 	if err := p.tx.Days(func(day timesheet.Day, known []timesheet.Known, added []timesheet.Fresh) error {
+		complete := survey.Complete && (survey.Window == nil || survey.Window.Has(day))
 		for name, d := range p.byPerson(known, added) {
-			p.judgePerson(&v, name, day, d, survey.Complete)
+			// Who is gone as a whole need not have deleted anything: the export may
+			// only not show that person any more.
+			d.present = d.present || window != nil && window.Has(day) && p.people[name]
+			p.judgePerson(&v, name, day, d, complete)
 		}
 		return nil
 	}); err != nil {
@@ -87,6 +95,15 @@ func (p *plan) judge(survey *timesheet.Survey) error {
 	}
 	p.report.Withdrawn, p.report.Missing = len(v.withdrawn), len(v.missing)
 	return p.tx.Missing(v.missing, back)
+}
+
+// window is the days on which everything absent is gone, also where the read
+// has no row of the day at all; nil where there are none.
+func (p *plan) window(survey *timesheet.Survey) *timesheet.Window {
+	if !survey.Complete || p.cfg.Since != nil || p.cfg.Until != nil || p.feed.Part {
+		return nil
+	}
+	return survey.Window
 }
 
 func (p *plan) byPerson(known []timesheet.Known, added []timesheet.Fresh) map[string]*personDay {

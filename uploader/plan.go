@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"strings"
 
 	"github.com/exampleco/tsupload/internal/crash"
 	"github.com/exampleco/tsupload/internal/rescue"
@@ -17,14 +18,20 @@ const lookupGroup = 500
 // goes into the report; only a fault of the ledger, or the end of ctx, is an
 // error.
 func (u *Uploader) planFeed(ctx context.Context, feed *Feed, s *SourceReport) error {
-	reading, err := feed.Source.Open(ctx)
+	last, err := u.lastSettled(ctx, feed)
+	if err != nil {
+		return err
+	}
+	reading, unchanged, err := open(ctx, feed, last)
 	if err != nil {
 		return u.sourceFailed(ctx, s, err)
 	}
-	defer reading.Close()
-	unchanged, err := u.unchanged(ctx, feed, reading, s)
-	if err != nil || unchanged {
-		return err
+	if reading != nil {
+		defer reading.Close()
+	}
+	if unchanged || last.equals(ctx, reading) {
+		s.Unchanged = true
+		return json.Unmarshal(last.summary, s)
 	}
 	survey, err := reading.Survey(ctx)
 	if err != nil {
@@ -45,6 +52,9 @@ func (u *Uploader) planFeed(ctx context.Context, feed *Feed, s *SourceReport) er
 	}
 	defer tx.Rollback()
 	p := &plan{cfg: &u.cfg, feed: feed, tx: tx, report: s, assumed: assumed, lanes: u.cfg.API.lanes(), bad: map[timesheet.Packed]bool{}, refused: map[personOn]bool{}, renewed: map[timesheet.Packed]uint64{}}
+	if survey.Window != nil {
+		p.people = map[string]bool{}
+	}
 	if err := reading.Rows(ctx, p.row); err != nil {
 		if fault, ok := errors.AsType[*ledgerError](err); ok {
 			return fault.err
@@ -78,33 +88,57 @@ func (u *Uploader) sourceFailed(ctx context.Context, s *SourceReport, err error)
 	return nil
 }
 
-// unchanged tells whether a source reads, byte for byte and in the same way,
-// as it did when everything in it was settled: then there is nothing to plan.
-func (u *Uploader) unchanged(ctx context.Context, feed *Feed, reading Reading, s *SourceReport) (bool, error) {
+// lastRead is a read of a source after which everything in it was settled.
+type lastRead struct {
+	stamp       string
+	fingerprint [32]byte
+	summary     []byte
+}
+
+// lastSettled is the last read of a source, if an equal one can be passed over:
+// where everything in it is settled, there would be nothing to plan. Else nil.
+func (u *Uploader) lastSettled(ctx context.Context, feed *Feed) (*lastRead, error) {
+	if u.cfg.Since != nil || u.cfg.Until != nil || u.cfg.Hours {
+		return nil, nil
+	}
 	stamp, fingerprint, summary, err := u.cfg.Ledger.LastRead(ctx, feed.ID)
-	if err != nil || stamp == "" || stamp != reading.Stamp() || u.cfg.Since != nil || u.cfg.Until != nil || u.cfg.Hours {
-		return false, err
+	if err != nil || stamp == "" {
+		return nil, err
 	}
 	settled, err := u.cfg.Ledger.Settled(ctx, feed.ID)
 	if err != nil || !settled {
-		return false, err
+		return nil, err
 	}
-	now, err := reading.Fingerprint(ctx)
-	if err != nil || now != fingerprint {
-		return false, nil //nolint:nilerr // the survey will say what is wrong
-	}
+	s := &SourceReport{}
 	if json.Unmarshal(summary, s) != nil {
-		return false, nil //nolint:nilerr // an older program's summary; the source is simply read again
+		return nil, nil //nolint:nilerr // an older program's summary; the source is simply read again
 	}
 	for o := range s.Outcomes {
 		if o.State == timesheet.StateHeld || o.State == timesheet.StateRejected || o.State == timesheet.StateInDoubt {
 			// A person has settled it since: only the plan can tell how.
-			s.reset()
-			return false, nil
+			return nil, nil
 		}
 	}
-	s.Unchanged = true
-	return true, nil
+	return &lastRead{stamp: stamp, fingerprint: fingerprint, summary: summary}, nil
+}
+
+// open opens a source, or learns from it that it is what it was at last.
+func open(ctx context.Context, feed *Feed, last *lastRead) (reading Reading, unchanged bool, err error) {
+	if source, ok := feed.Source.(Conditional); ok && last != nil {
+		return source.OpenUnless(ctx, last.stamp)
+	}
+	reading, err = feed.Source.Open(ctx)
+	return reading, false, err
+}
+
+// equals tells whether a source reads, byte for byte and in the same way, as it
+// did then.
+func (l *lastRead) equals(ctx context.Context, reading Reading) bool {
+	if l == nil || l.stamp != reading.Stamp() {
+		return false
+	}
+	now, err := reading.Fingerprint(ctx)
+	return err == nil && now == l.fingerprint // with an error the survey will say what is wrong
 }
 
 // ledgerError carries a fault of the ledger through the reader's callback.
@@ -129,6 +163,9 @@ type plan struct {
 	// renewed are known entries that this plan has planned anew, with the short
 	// Digest of their content.
 	renewed map[timesheet.Packed]uint64
+	// people have entries in the read; kept only where an absence from it is
+	// judged for whole days.
+	people map[string]bool
 }
 
 type personOn struct {
@@ -149,6 +186,9 @@ func (p *plan) row(row *timesheet.Row) error {
 	}
 	e := row.Entry
 	p.report.Seconds += e.Duration
+	if p.people != nil && !p.people[e.Person] {
+		p.people[strings.Clone(e.Person)] = true
+	}
 	if p.cfg.Since != nil && e.Day < *p.cfg.Since || p.cfg.Until != nil && e.Day > *p.cfg.Until {
 		p.report.Outside.add(e.Duration)
 		return nil

@@ -35,6 +35,12 @@ type Source interface {
 	Open(ctx context.Context) (Reading, error)
 }
 
+// Conditional is a Source that can say, without being read, that it is what a
+// Reading with this Stamp was: then unchanged is true and there is no Reading.
+type Conditional interface {
+	OpenUnless(ctx context.Context, stamp string) (r Reading, unchanged bool, err error)
+}
+
 // Reading is one consistent look at a source: both passes see the same bytes,
 // or fail.
 type Reading interface {
@@ -84,6 +90,8 @@ type Planning interface {
 	// Index completes the plan's index and names every entry that was added
 	// twice, because two files of the read have it.
 	Index(twice func(timesheet.Fresh)) error
+	// Cover adds days of which an absence means something.
+	Cover(w timesheet.Window)
 	Days(judge func(day timesheet.Day, known []timesheet.Known, added []timesheet.Fresh) error) error
 	Hold(keys []timesheet.Packed, fate timesheet.Fate) error
 	Missing(absent, back []timesheet.Packed) error

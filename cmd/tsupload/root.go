@@ -360,6 +360,7 @@ func (a *app) load() (*config.Config, error) {
 			_, err = daemon.ParseSchedule(expr, location)
 			return err
 		},
+		ValidateExport: source.CheckPreset,
 		ValidateDateFormat: func(format string) error {
 			_, err := timesheet.ParseDateFormat(format)
 			return err

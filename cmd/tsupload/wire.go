@@ -229,6 +229,7 @@ func (a *app) newFeed(s *config.Source, opts feedOptions, log *slog.Logger) (upl
 	if err != nil {
 		return uploader.Feed{}, err
 	}
+	var after func() error
 	c := source.Config{
 		Name: s.Name, ID: s.ID, Columns: columnsOf(s.Columns), User: s.User, UserType: s.UserType,
 		Defaults: source.Defaults{Project: s.Defaults.Project, Task: s.Defaults.Task, UserType: s.Defaults.UserType},
@@ -249,9 +250,17 @@ func (a *app) newFeed(s *config.Source, opts feedOptions, log *slog.Logger) (upl
 		if opts.alive != nil {
 			c.HTTP.Transport = livingTransport{http.DefaultTransport, opts.alive}
 		}
+		if s.HTTP.Auth.ClientCredentials != nil {
+			if c.HTTP.Transport, after, err = a.newExportTokens(s.HTTP, c.HTTP.Transport, opts.spool, log); err != nil {
+				return uploader.Feed{}, err
+			}
+		}
 	}
 	if s.CSV != nil {
 		c.Delimiter, c.Encoding, c.SettleFile = auto(s.CSV.Delimiter), auto(s.CSV.Encoding), max(s.CSV.SettleFile, 1) // none at all is not the default
+	}
+	if s.HTTP != nil && s.HTTP.Preset != "" && c.HTTP == nil {
+		c.ReadAs(s.HTTP.Preset)
 	}
 	if a.mended {
 		c.Delimiter, c.Encoding = ",", "utf-8" // as `rejects retry` writes it
@@ -261,7 +270,7 @@ func (a *app) newFeed(s *config.Source, opts feedOptions, log *slog.Logger) (upl
 		return uploader.Feed{}, err
 	}
 	return uploader.Feed{
-		Name: s.Name, ID: s.ID, Source: openSource{src}, OnChange: s.OnChange, MaxPerDay: seconds(s.Rules.MaxHoursPerDay), WarnOverlap: s.Rules.Overlap == "warn",
+		Name: s.Name, ID: s.ID, Source: openSource{src, after}, OnChange: s.OnChange, MaxPerDay: seconds(s.Rules.MaxHoursPerDay), WarnOverlap: s.Rules.Overlap == "warn",
 		Part: a.mended,
 	}, nil
 }
@@ -288,64 +297,27 @@ func columnsOf(c config.Columns) map[string]string {
 	return m
 }
 
-func (a *app) newExport(h *config.HTTP) *source.HTTP {
-	secrets := a.resolver(tokencache.NewKeyring())
-	read := func(ref config.SecretRef) source.Secret {
-		if ref.IsZero() {
-			return nil
-		}
-		return func(ctx context.Context) ([]byte, error) {
-			s, err := secrets.Read(ctx, ref)
-			return s.Reveal(), err
-		}
-	}
-	e := &source.HTTP{
-		URL: h.URL, Query: h.Query, Headers: map[string]source.Secret{}, Format: auto(h.Format), Records: h.Records, Next: h.Next,
-		Since: h.Since, Until: h.Until, Timeout: h.Timeout, MaxBytes: h.MaxBytes, MaxPages: h.MaxPages, Bearer: read(h.Auth.Bearer),
-	}
-	for name, v := range h.Headers {
-		e.Headers[name] = func(ctx context.Context) ([]byte, error) {
-			text, err := readValue(ctx, secrets, v)
-			return []byte(text), err
-		}
-	}
-	if h.Auth.Header != nil {
-		e.Headers[h.Auth.Header.Name] = read(h.Auth.Header.Value)
-	}
-	if h.Auth.Basic != nil {
-		e.Username, e.Password = h.Auth.Basic.Username, read(h.Auth.Basic.Password)
-	}
-	return e
-}
-
-// livingTransport tells of every answer.
-type livingTransport struct {
-	next  http.RoundTripper
-	alive func()
-}
-
-func (t livingTransport) RoundTrip(req *http.Request) (*http.Response, error) {
-	defer t.alive()
-	return t.next.RoundTrip(req)
-}
-
-// CloseIdleConnections passes on what http.Client asks for.
-func (t livingTransport) CloseIdleConnections() {
-	if c, ok := t.next.(interface{ CloseIdleConnections() }); ok {
-		c.CloseIdleConnections()
-	}
-}
-
 // openSource and planLedger only turn concrete results into the interfaces
 // that the uploader asks for.
-type openSource struct{ *source.Source }
+type openSource struct {
+	*source.Source
+	after func() error // ends what fetching needed; may be nil
+}
 
 func (s openSource) Open(ctx context.Context) (uploader.Reading, error) {
-	r, err := s.Source.Open(ctx)
-	if err != nil {
-		return nil, err
+	r, _, err := s.OpenUnless(ctx, "")
+	return r, err
+}
+
+func (s openSource) OpenUnless(ctx context.Context, stamp string) (uploader.Reading, bool, error) {
+	r, unchanged, err := s.Source.OpenUnless(ctx, stamp)
+	if s.after != nil {
+		_ = s.after() // what was fetched stands
 	}
-	return r, nil
+	if err != nil || unchanged {
+		return nil, unchanged, err
+	}
+	return r, false, nil
 }
 
 type planLedger struct{ *ledger.Ledger }

@@ -335,30 +335,68 @@ type CSV struct {
 
 // HTTP is the section `http` of a source.
 type HTTP struct {
-	// URL of the export. https, except on loopback.
-	URL string `yaml:"url" required:"true" check:"url"`
+	// API of a tracker that is known: toggl, clockify, harvest or kimai. It gives everything but params, auth.token and the window.
+	Preset string `yaml:"preset" enum:",toggl,clockify,harvest,kimai"`
+	// What the preset has to know, such as workspace.
+	Params map[string]string `yaml:"params"`
+	// URL of the export. https, except on loopback. With preset: the base of the API, where it is not the tracker's own.
+	URL string `yaml:"url" check:"url"`
+	// Method of the request. Whichever it is, it has to change nothing: it is repeated where it fails.
+	Method string `yaml:"method" enum:"GET,POST,PUT,PATCH,QUERY"`
+	// Body of the request; "{{since}}", "{{until}}", "{{page}}" and "{{cursor}}" are replaced. Sent as JSON where it begins with a brace or bracket, else as a form; headers may say otherwise.
+	Body string `yaml:"body"`
 	// Headers of the request. A value is text or a secret reference.
 	Headers map[string]Value `yaml:"headers"`
 	// Query parameters; "{{since}}" and "{{until}}" stand for the dates of the window.
 	Query map[string]string `yaml:"query"`
-	// Credentials for the export, one of header, basic, bearer.
+	// Credentials for the export, one of header, basic, bearer, client_credentials; with preset: token.
 	Auth HTTPAuth `yaml:"auth"`
 	// Format of the body.
 	Format string `yaml:"format" enum:"auto,csv,json"`
 	// Path of the list of rows in a JSON body, such as data.entries; empty: the body is the list.
 	Records string `yaml:"records"`
-	// Where the next page's URL is: link (the Link header), or a path in the JSON body; empty: one page.
+	// Where the next page's URL is: link (the Link header), or a path in the JSON body; empty: one page. Or page, or cursor.
 	Next string `yaml:"next"`
-	// Beginning of the window, counted back from today.
+	// Pages are asked for by number, until one has no entries.
+	Page *HTTPPage `yaml:"page"`
+	// Pages are asked for by a mark that each names for the next.
+	Cursor *HTTPCursor `yaml:"cursor"`
+	// Where the number of all entries stands: a path in the JSON body, or header:NAME. With it several pages can prove that nothing is absent.
+	Total string `yaml:"total"`
+	// First day of the window, counted back from today.
 	Since time.Duration `yaml:"since" min:"0s" max:"87840h"`
-	// End of the window, counted back from today.
+	// Last day of the window, counted back from today.
 	Until time.Duration `yaml:"until" min:"0s" max:"87840h"`
+	// How the window is written: date (first and last day), rfc3339 (the first moment and the one after the last, in UTC), local (first and last second, without a zone).
+	Times string `yaml:"times" enum:"date,rfc3339,local"`
 	// Longest wait for one page.
 	Timeout time.Duration `yaml:"timeout" min:"1s" max:"1h"`
 	// Largest export in bytes, over all pages and after decompression.
 	MaxBytes int64 `yaml:"max_bytes" min:"1" max:"17179869184"`
 	// Most pages of one export.
 	MaxPages int `yaml:"max_pages" min:"1" max:"100000"`
+}
+
+// HTTPPage is the section `http.page` of a source.
+type HTTPPage struct {
+	// Query parameter of the page's number; empty where body has {{page}}.
+	Parameter string `yaml:"parameter"`
+	// Number of the first page.
+	First int `yaml:"first" min:"0" max:"1"`
+	// Query parameter of size.
+	SizeParameter string `yaml:"size_parameter"`
+	// Entries to ask for in one page; 0: as many as the server gives.
+	Size int `yaml:"size" min:"0" max:"100000"`
+	// Status that the server answers with behind the last page, such as 404; 0: none, there is a page without entries.
+	EndStatus int `yaml:"end_status" min:"0" max:"499"`
+}
+
+// HTTPCursor is the section `http.cursor` of a source.
+type HTTPCursor struct {
+	// Where the mark stands: a path in the JSON body, or header:NAME. A page without it is the last.
+	From string `yaml:"from" required:"true"`
+	// Query parameter of the mark; empty where body has {{cursor}}.
+	Parameter string `yaml:"parameter"`
 }
 
 // HTTPAuth is the section `http.auth` of a source.
@@ -369,6 +407,28 @@ type HTTPAuth struct {
 	Basic *BasicAuth `yaml:"basic"`
 	// Reference to a bearer token.
 	Bearer SecretRef `yaml:"bearer"`
+	// Reference to the API token of the tracker that preset names.
+	Token SecretRef `yaml:"token"`
+	// Client at an authorization server, whose token is a bearer token of the export; it is kept and shared as that of auth.
+	ClientCredentials *ClientCredentials `yaml:"client_credentials"`
+}
+
+// ClientCredentials is the section `http.auth.client_credentials` of a source.
+type ClientCredentials struct {
+	// Issuer of the authorization server, byte for byte as in its metadata; its endpoints are discovered. Or token_url.
+	Issuer string `yaml:"issuer" check:"base_url"`
+	// Token endpoint of an authorization server without discovery. Or issuer.
+	TokenURL string `yaml:"token_url" check:"url"`
+	// The client's id at the authorization server.
+	ClientID string `yaml:"client_id" required:"true"`
+	// Reference to the client's secret.
+	ClientSecret SecretRef `yaml:"client_secret" required:"true"`
+	// How the secret is presented: basic (header) or post (form).
+	AuthStyle string `yaml:"auth_style" enum:"basic,post"`
+	// Scopes to ask for.
+	Scopes []string `yaml:"scopes" check:"scope"`
+	// The export's identifier at the authorization server.
+	Audience string `yaml:"audience"`
 }
 
 // HeaderAuth is the section `http.auth.header` of a source.
@@ -453,8 +513,13 @@ func (c *CSV) setDefaults(*Config) {
 
 func (h *HTTP) setDefaults(*Config) {
 	h.Format, h.Since, h.Timeout = "auto", 35*24*time.Hour, time.Minute
+	h.Method, h.Times = "GET", "date"
 	h.MaxBytes, h.MaxPages = 1<<30, 1000
 }
+
+func (p *HTTPPage) setDefaults(*Config) { p.First = 1 }
+
+func (c *ClientCredentials) setDefaults(*Config) { c.AuthStyle = "basic" }
 
 // Supports tells whether api.supports names the capability.
 func (c *Config) Supports(capability string) bool {

@@ -38,6 +38,9 @@ type LoadOptions struct {
 	// ValidateSchedule refuses a bad schedule; nil: every schedule passes. Its
 	// error may have a method Hint() string.
 	ValidateSchedule func(expr, zone string) error
+	// ValidateExport refuses what does not fit http.preset; nil: everything
+	// passes. The error may have a hint.
+	ValidateExport func(preset string, params map[string]string, url string) error
 	// ValidateDateFormat refuses a bad date_format; nil: every one passes.
 	ValidateDateFormat func(format string) error
 	// ValidateTemplate refuses the template of a message; nil: every one passes.

@@ -216,6 +216,9 @@ func (l *loader) columns(s *Source, key string) {
 	if c == (Columns{}) || l.badBelow(key+".columns") {
 		return
 	}
+	if s.HTTP != nil && s.HTTP.Preset != "" {
+		return // they join those of the preset
+	}
 	if o := l.cfg.origins[key+".preset"]; o != (Origin{}) {
 		l.complain(key+".columns", "excludes preset", "remove one of both")
 	}
@@ -259,11 +262,108 @@ func (l *loader) export(h *HTTP, key string) {
 	if !h.Auth.Bearer.IsZero() {
 		given = append(given, "bearer")
 	}
-	if len(given) > 1 {
-		l.complain(key+".auth", "gives several: "+strings.Join(given, ", "), "exactly one of header, basic, bearer")
+	if !h.Auth.Token.IsZero() {
+		given = append(given, "token")
 	}
+	l.exportPreset(h, key, given)
+	if c := h.Auth.ClientCredentials; c != nil {
+		given = append(given, "client_credentials")
+		k := key + ".auth.client_credentials"
+		switch {
+		case c.Issuer != "" && c.TokenURL != "":
+			l.complain(k+".token_url", "excludes issuer", "the issuer's endpoints are discovered: remove one of both")
+		case c.Issuer == "" && c.TokenURL == "":
+			l.complain(k+".issuer", "is missing", "the issuer of the authorization server, or token_url")
+		}
+		l.repeated(k+".scopes", c.Scopes)
+	}
+	if len(given) > 1 {
+		l.complain(key+".auth", "gives several: "+strings.Join(given, ", "), "exactly one of header, basic, bearer, client_credentials")
+	}
+	l.paging(h, key)
 	if h.Format == "csv" && h.Records != "" {
 		l.complain(key+".records", "has no meaning for csv", "remove it, or set format: json")
+	}
+}
+
+// exportPreset checks what goes with a preset and what without one.
+func (l *loader) exportPreset(h *HTTP, key string, auth []string) {
+	if l.bad[key+".preset"] {
+		return
+	}
+	if h.Preset == "" {
+		if h.URL == "" {
+			l.complain(key+".url", "is missing", "give it, or preset")
+		}
+		if len(h.Params) > 0 {
+			l.complain(key+".params", "has no meaning without preset", "name the preset, or put them into query")
+		}
+		if slices.Contains(auth, "token") {
+			l.complain(key+".auth.token", "has no meaning without preset", "use bearer, basic or header")
+		}
+		return
+	}
+	for _, name := range []string{"method", "body", "format", "records", "next", "page", "cursor", "total", "times"} {
+		if l.cfg.origins[key+"."+name] != (Origin{}) {
+			l.complain(key+"."+name, "is given by preset", "remove one of both")
+		}
+	}
+	if !slices.Contains(auth, "token") {
+		l.complain(key+".auth.token", "is missing", "a reference to the API token of "+h.Preset)
+	} else if len(auth) > 1 || h.Auth.ClientCredentials != nil {
+		l.complain(key+".auth", "gives more than token", "the preset knows how to present it")
+	}
+	if l.opts.ValidateExport == nil || l.bad[key+".url"] {
+		return
+	}
+	if err := l.opts.ValidateExport(h.Preset, h.Params, h.URL); err != nil {
+		hint := ""
+		var h interface{ Hint() string }
+		if errors.As(err, &h) {
+			hint = h.Hint()
+		}
+		l.complain(key+".preset", err.Error(), hint)
+	}
+}
+
+// paging checks how the pages of an export follow one another.
+func (l *loader) paging(h *HTTP, key string) {
+	var ways []string
+	for _, w := range []struct {
+		name  string
+		given bool
+	}{{"next", h.Next != ""}, {"page", h.Page != nil}, {"cursor", h.Cursor != nil}} {
+		if w.given {
+			ways = append(ways, w.name)
+		}
+	}
+	if len(ways) > 1 {
+		l.complain(key+"."+ways[1], "excludes "+ways[0], "they are ways of paging: give one of them")
+	}
+	if h.Page != nil && h.Page.Parameter == "" && !strings.Contains(h.Body, "{{page}}") {
+		l.complain(key+".page.parameter", "is missing", "name the query parameter, or put {{page}} into body")
+	}
+	if h.Page != nil && h.Page.SizeParameter != "" && h.Page.Size == 0 {
+		l.complain(key+".page.size", "is missing", "say how many entries size_parameter asks for")
+	}
+	if h.Page != nil && h.Page.EndStatus != 0 && h.Page.EndStatus < 400 {
+		l.complain(key+".page.end_status", "is no status of a page that is not there", "such as 404")
+	}
+	if h.Cursor != nil && h.Cursor.Parameter == "" && !strings.Contains(h.Body, "{{cursor}}") {
+		l.complain(key+".cursor.parameter", "is missing", "name the query parameter, or put {{cursor}} into body")
+	}
+	if h.Format != "csv" {
+		return
+	}
+	const hint = "a CSV body has nothing but entries"
+	if h.Cursor != nil && h.Cursor.From != "" && !strings.HasPrefix(h.Cursor.From, "header:") {
+		l.complain(key+".cursor.from", "is no header", "write header:NAME; "+hint)
+	}
+	if h.Next != "" && h.Next != "link" {
+		l.complain(key+".next", "is no header", "write link; "+hint)
+	}
+	if h.Total != "" {
+		l.complain(key+".total", "has no meaning for csv", "remove it")
 	}
 }
 

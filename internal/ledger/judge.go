@@ -11,6 +11,17 @@ import (
 	"github.com/exampleco/tsupload/internal/timesheet"
 )
 
+// Cover adds days to those that Days goes through, although the read may have
+// no rows of them.
+func (p *Planning) Cover(w timesheet.Window) {
+	if p.total == 0 {
+		return
+	}
+	for d := w.First; d <= w.Last; d++ {
+		p.days[d] = struct{}{}
+	}
+}
+
 // Days calls judge for every day of the read that has something to judge:
 // entries that this plan adds, or entries of this source that the ledger has
 // and the read has not. known holds all entries of that day, those of other

@@ -183,6 +183,8 @@ const (
 	ReasonByPerson  Reason = "by_person"    // a person said so: resolve --skip
 	ReasonTwoFiles  Reason = "in_two_files" // the same row as in another file of this read
 	ReasonWithdrawn Reason = "withdrawn"    // gone from the source before it was sent
+	ReasonDeleted   Reason = "deleted"      // the tracker says that it was deleted
+	ReasonElsewhere Reason = "elsewhere"    // of another workspace than the one asked for
 )
 
 // Reasons of held entries.
@@ -226,8 +228,17 @@ type Survey struct {
 	// Complete says that the read provably saw all there is: an absence in it
 	// means something.
 	Complete bool
-	Notes    []string // what a person should know: encoding, ignored columns, settled files
+	// Window is the days of which a complete read has all there is, where it was
+	// asked for only some. Nil: the days that it has rows of.
+	Window *Window
+	Notes  []string // what a person should know: encoding, ignored columns, settled files
 }
+
+// Window is a stretch of days, both ends included.
+type Window struct{ First, Last Day }
+
+// Has tells whether a day lies in the window.
+func (w Window) Has(d Day) bool { return d >= w.First && d <= w.Last }
 
 // File is one file, or one export, of a Survey.
 type File struct {
