@@ -33,6 +33,7 @@ type converter struct {
 	values    timesheet.Values
 
 	start, end moment // of the row at hand
+	loose      timesheet.DateFormat
 
 	// The last date, because rows of one day stand together.
 	lastText, lastISO string
@@ -44,6 +45,8 @@ func newConverter(s *Source, u *unit) *converter {
 		s: s, cfg: &s.cfg, u: u, form: u.form, t: u.form.table, today: s.today(),
 		seen: newSeen(u.rows), rejected: map[uint64]int{}, users: map[string]bool{},
 	}
+	// A constant format is a valid one.
+	c.loose, _ = timesheet.ParseDateFormat("YYYY-M-D")
 	for _, id := range s.cfg.People {
 		c.users[id] = true
 	}
@@ -153,6 +156,12 @@ func (c *converter) fill(e *timesheet.Entry, rec *record, part *partial) (skip t
 	*v = timesheet.Values{
 		Person: clean(rec.User), Project: clean(rec.Project), Task: clean(rec.Task), Notes: clean(rec.Notes),
 	}
+	if c.t.has(fieldSurname) {
+		v.Person = clean(v.Person + " " + clean(rec.Surname))
+	}
+	if why := c.noWork(rec); why != "" {
+		return why, nil
+	}
 	f = c.person(e, v.Person)
 	part.person = e.Person
 
@@ -196,11 +205,26 @@ func (c *converter) fill(e *timesheet.Entry, rec *record, part *partial) (skip t
 		if e.ID == "" {
 			return "", &fault{timesheet.ReasonMissing, fieldID, "the id is empty", "every row must have its id, or the column must not be named as one"}
 		}
+		if scientific.MatchString(e.ID) {
+			return "", &fault{timesheet.ReasonDamaged, fieldID, quote(e.ID) + " is an id in scientific notation, which a spreadsheet made of a number", exportAgain}
+		}
 		if !timesheet.CleanID(e.ID) {
 			return "", &fault{timesheet.ReasonBadPerson, fieldID, "the id contains invisible or control characters", "mend it where it was typed or pasted"}
 		}
 	}
 	return "", c.plausible(e)
+}
+
+// noWork tells, by the tracker's own words, that a row is no entry.
+func (c *converter) noWork(rec *record) timesheet.Reason {
+	p := c.t.lay.preset
+	if p == nil || rec.Kind == "" {
+		return ""
+	}
+	if p.subtotals && rec.Date == "" && rec.Start == "" && rec.End == "" {
+		return timesheet.ReasonSubtotal
+	}
+	return p.skip[fold(rec.Kind)]
 }
 
 func first(f, g *fault) *fault {

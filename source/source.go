@@ -80,9 +80,13 @@ type Config struct {
 	// HTTP fetches an export.
 	HTTP *HTTP
 
+	// Preset is PresetAuto, or one of Presets: the tracker whose export this is.
+	// Empty is PresetAuto: our own header, or else the tracker that the header
+	// tells of.
+	Preset string
 	// Columns maps fields (user, user_type, date, start, end, end_date,
-	// duration, hours, project, task, notes, id) to headers of the export. Empty:
-	// our own header is expected.
+	// duration, hours, project, task, notes, id) to headers of the export, in the
+	// place of a preset.
 	Columns map[string]string
 	// User and UserType are fixed values for an export that is all one person's.
 	User     string
@@ -191,9 +195,10 @@ type Secret func(context.Context) ([]byte, error)
 
 // Source produces Readings.
 type Source struct {
-	cfg    Config
-	layout layout
-	log    *slog.Logger
+	cfg     Config
+	layout  layout   // our own, the columns key's, or the one preset's
+	presets []layout // that a header is compared with
+	log     *slog.Logger
 }
 
 // New checks cfg and fills in its defaults.
@@ -258,6 +263,9 @@ func New(cfg Config) (*Source, error) {
 	var err error
 	if s.layout, err = newLayout(&cfg); err != nil {
 		return nil, s.fault(err.Error(), "")
+	}
+	if err := s.usePresets(); err != nil {
+		return nil, err
 	}
 	if cfg.HTTP != nil {
 		h := *cfg.HTTP

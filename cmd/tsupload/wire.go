@@ -230,7 +230,7 @@ func (a *app) newFeed(s *config.Source, opts feedOptions, log *slog.Logger) (upl
 		return uploader.Feed{}, err
 	}
 	c := source.Config{
-		Name: s.Name, ID: s.ID, Columns: columnsOf(s.Columns), User: s.User, UserType: s.UserType,
+		Name: s.Name, ID: s.ID, Preset: s.Preset, Columns: columnsOf(s.Columns), User: s.User, UserType: s.UserType,
 		Defaults: source.Defaults{Project: s.Defaults.Project, Task: s.Defaults.Task, UserType: s.Defaults.UserType},
 		Location: location, DateFormat: s.DateFormat, TimeFormat: s.TimeFormat, DurationFormat: s.DurationFormat, Decimal: s.Decimal,
 		People: s.People, Projects: s.Projects,

@@ -167,6 +167,7 @@ const (
 	ReasonFuture       Reason = "future"         // after today in the source's zone
 	ReasonTooOld       Reason = "too_old"        // before the year 2000
 	ReasonDisagree     Reason = "disagree"       // start/end and duration differ
+	ReasonDamaged      Reason = "damaged"        // changed by a spreadsheet, beyond repair
 	ReasonBadPerson    Reason = "bad_person"     // control, bidi or zero-width characters in an id
 	ReasonDuplicateID  Reason = "duplicate_id"   // one id, two contents, in one read
 	ReasonUnknownUser  Reason = "unknown_user"   // no person can be told
@@ -181,6 +182,7 @@ const (
 	ReasonDuplicate Reason = "duplicate"    // the same id with the same content, again in one read
 	ReasonRunning   Reason = "running"      // a timer that has not ended
 	ReasonByPerson  Reason = "by_person"    // a person said so: resolve --skip
+	ReasonSubtotal  Reason = "subtotal"     // a sum of other rows
 	ReasonTwoFiles  Reason = "in_two_files" // the same row as in another file of this read
 	ReasonWithdrawn Reason = "withdrawn"    // gone from the source before it was sent
 )
