@@ -35,6 +35,8 @@ type converter struct {
 	start, end moment // of the row at hand
 	loose      timesheet.DateFormat
 
+	projects, people *suggestions
+
 	// The last date, because rows of one day stand together.
 	lastText, lastISO string
 	lastDay           timesheet.Day
@@ -44,6 +46,7 @@ func newConverter(s *Source, u *unit) *converter {
 	c := &converter{
 		s: s, cfg: &s.cfg, u: u, form: u.form, t: u.form.table, today: s.today(),
 		seen: newSeen(u.rows), rejected: map[uint64]int{}, users: map[string]bool{},
+		projects: newSuggestions(s.cfg.Projects), people: newSuggestions(s.cfg.People),
 	}
 	// A constant format is a valid one.
 	c.loose, _ = timesheet.ParseDateFormat("YYYY-M-D")
@@ -212,7 +215,13 @@ func (c *converter) fill(e *timesheet.Entry, rec *record, part *partial) (skip t
 			return "", &fault{timesheet.ReasonBadPerson, fieldID, "the id contains invisible or control characters", "mend it where it was typed or pasted"}
 		}
 	}
-	return "", c.plausible(e)
+	if f := c.plausible(e); f != nil {
+		return "", f
+	}
+	if most := c.cfg.Rules.ForgottenTimer; e.Hold == "" && most > 0 && e.Duration > most && c.t.has(fieldEnd) && start.set && rec.End != "" {
+		e.Hold = timesheet.ReasonForgot
+	}
+	return "", nil
 }
 
 // noWork tells, by the tracker's own words, that a row is no entry.
@@ -249,7 +258,11 @@ func (c *converter) person(e *timesheet.Entry, raw string) *fault {
 	if id, ok := c.cfg.People[e.Person]; ok {
 		e.Person = id
 	} else if !c.users[e.Person] && c.cfg.User == "" {
-		return &fault{timesheet.ReasonUnknownUser, fieldUser, quote(raw) + " is not in the people map", "add the person to people, with the user id"}
+		hint := "add the person to people, with the user id"
+		if near := c.people.near(e.Person); near != "" {
+			hint += "; it is " + near
+		}
+		return &fault{timesheet.ReasonUnknownUser, fieldUser, quote(raw) + " is not in the people map", hint}
 	}
 	return nil
 }
@@ -267,7 +280,7 @@ func (c *converter) project(e *timesheet.Entry, raw string) *fault {
 		return nil
 	}
 	if len(c.cfg.Projects) > 0 && c.cfg.Rules.UnknownProject == UnknownHold {
-		e.Hold = timesheet.ReasonProject
+		e.Hold, e.HoldDetail = timesheet.ReasonProject, c.projects.near(raw)
 	}
 	return nil
 }

@@ -136,6 +136,9 @@ type Defaults struct {
 type Rules struct {
 	// MaxPerEntry refuses longer entries. Default: 24 hours.
 	MaxPerEntry timesheet.Seconds
+	// ForgottenTimer holds entries that are longer from start to end: somebody
+	// forgot to stop a timer. Default: 16 hours; negative: never.
+	ForgottenTimer timesheet.Seconds
 	// Future is FutureReject (default) or FutureAllow, for days after today in
 	// the source's zone.
 	Future string
@@ -208,6 +211,7 @@ func New(cfg Config) (*Source, error) {
 	}
 	fill(&cfg.SettleFile, time.Minute)
 	fill(&cfg.Rules.MaxPerEntry, 24*3600)
+	fill(&cfg.Rules.ForgottenTimer, 16*3600)
 	fill(&cfg.Rules.Future, FutureReject)
 	fill(&cfg.Rules.UnknownProject, UnknownHold)
 	fill(&cfg.Defaults.UserType, DefaultUserType)

@@ -161,6 +161,8 @@ type Rules struct {
 	MaxHoursPerEntry float64 `yaml:"max_hours_per_entry" min:"0.25" max:"168"`
 	// A person's day with more hours than this is held.
 	MaxHoursPerDay float64 `yaml:"max_hours_per_day" min:"0.25" max:"168"`
+	// An entry whose start and end are further apart is held: a timer that nobody stopped. 0s: none is.
+	ForgottenTimer time.Duration `yaml:"forgotten_timer" min:"0s" max:"168h"`
 	// What happens to entries after today: reject, or allow.
 	Future string `yaml:"future" enum:"reject,allow"`
 	// What happens when entries of one person overlap. Only warn is supported so far.
@@ -429,7 +431,7 @@ func Default() *Config {
 
 		Listen: Listen{Address: "127.0.0.1:9464"},
 		Rules: Rules{
-			MaxHoursPerEntry: 24, MaxHoursPerDay: 24,
+			MaxHoursPerEntry: 24, MaxHoursPerDay: 24, ForgottenTimer: 16 * time.Hour,
 			Future: "reject", Overlap: "warn", UnknownProject: "hold",
 		},
 		Notify: Notify{Remind: 24 * time.Hour, Wait: 15 * time.Second},

@@ -125,6 +125,8 @@ type Entry struct {
 	// Hold is why the source itself wants a person to look before the entry is
 	// sent; empty for most.
 	Hold Reason
+	// HoldDetail says more about Hold, for people; few different texts a read.
+	HoldDetail string
 }
 
 // LogValue shows which entry it is and where it came from, never whose it is
@@ -193,6 +195,7 @@ const (
 	ReasonDayTotal Reason = "day_total"       // the person's day is over max_hours_per_day
 	ReasonProject  Reason = "unknown_project" // project not in the map
 	ReasonConflict Reason = "conflict"        // the API holds something else under this key
+	ReasonForgot   Reason = "forgotten_timer" // ran from start to end for longer than people work
 )
 
 // Rejection is a permanent refusal of a row or entry, with what a person needs
