@@ -2,6 +2,8 @@ package source
 
 import (
 	"fmt"
+	"regexp"
+	"strconv"
 	"strings"
 
 	"github.com/exampleco/tsupload/internal/timesheet"
@@ -172,6 +174,16 @@ func (c *converter) stated(w *stated, text string, f field, format string) *faul
 	}
 	var err error
 	*w = stated{set: true, text: text, ofField: f, below: 1, above: 1}
+	if p := c.t.lay.preset; p != nil && p.worked {
+		if text == "-" {
+			*w = stated{} // nothing
+			return nil
+		}
+		if sec, ok := worked(text); ok {
+			w.sec, w.exact, w.clock = sec, true, true
+			return nil
+		}
+	}
 	switch {
 	case format == "minutes" || format == "seconds":
 		var n int64
@@ -212,4 +224,34 @@ func (c *converter) stated(w *stated, text string, f field, format string) *faul
 		return &fault{timesheet.ReasonBadDuration, f, quote(text) + " " + err.Error(), "mend the value, or set duration_format or decimal"}
 	}
 	return nil
+}
+
+var (
+	millis     = regexp.MustCompile(`^\d{1,9}$`)
+	hoursWords = regexp.MustCompile(`^(?:(\d{1,4})h)? ?(?:(\d{1,4})m)?$`)
+)
+
+// worked reads whole milliseconds, to the nearest second, and hours and minutes
+// such as 1h 30m.
+func worked(text string) (timesheet.Seconds, bool) {
+	if millis.MatchString(text) {
+		n, err := strconv.ParseInt(text, 10, 64)
+		return timesheet.Seconds((n + 500) / 1000), err == nil
+	}
+	m := hoursWords.FindStringSubmatch(text)
+	if m == nil {
+		return 0, false
+	}
+	sec := timesheet.Seconds(0)
+	for i, unit := range []timesheet.Seconds{3600, 60} {
+		if m[i+1] == "" {
+			continue
+		}
+		n, err := strconv.ParseInt(m[i+1], 10, 64)
+		if err != nil {
+			return 0, false
+		}
+		sec += timesheet.Seconds(n) * unit
+	}
+	return sec, true
 }

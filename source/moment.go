@@ -142,6 +142,10 @@ func (c *converter) moment(text string, f field, m *moment) *fault {
 	if text == "" {
 		return nil
 	}
+	if len(text) >= 15 && text[8] == 'T' && strings.Trim(text[:8]+text[9:15], "0123456789") == "" {
+		// The short form of ISO 8601.
+		text = text[:4] + "-" + text[4:6] + "-" + text[6:11] + ":" + text[11:13] + ":" + text[13:]
+	}
 	clock := text
 	if i := stampSplit(text); i > 0 {
 		day, err := timesheet.DateFormat{}.Parse(text[:i])

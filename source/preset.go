@@ -31,6 +31,10 @@ type preset struct {
 	subtotals bool
 	// unpadded tells that seconds of durations are written without a leading zero.
 	unpadded bool
+	// worked tells that durations are whole milliseconds, or such as 1h 30m.
+	worked bool
+	// insist tells that our own reading of such a header would be wrong.
+	insist bool
 	// refuse is why an export of this kind cannot be read, and useInstead what to
 	// export in its place.
 	refuse, useInstead string
@@ -119,6 +123,13 @@ func (s *Source) findTable(head []byte, lim *Limits) (*table, error) {
 	case err == nil:
 		// What was read in one way before presets were known is read so for ever:
 		// its entries are recorded under keys made of just these columns.
+		if best != nil && best.lay.preset.insist {
+			p := best.lay.preset
+			return nil, &Error{
+				Line: best.line, Message: "this looks like " + p.title + ", of which start and end are not the length",
+				HintText: "set preset: " + p.name + "; or, if it is something else, map its columns with the columns key",
+			}
+		}
 		if best != nil {
 			t.like = best.lay.preset
 		}

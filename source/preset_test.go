@@ -2,6 +2,7 @@ package source
 
 import (
 	"bytes"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -46,6 +47,9 @@ var presetFiles = []struct {
 	{"timetagger", "timetagger", 5400 + 900, "2 2 0", ""},
 	{"simple-time-tracker", "simple-time-tracker", 5405 + 40, "2 0 0", "ada"},
 	{"clockify-cli", "clockify-cli", 5415, "1 1 0", ""},
+	{"super-productivity", "super-productivity", 27900 + 2700, "2 1 1", "ada"},
+	{"super-productivity-millis", "super-productivity", 27900 + 1, "2 0 0", "ada"},
+	{"super-productivity-words", "super-productivity", 27900 + 5400 + 2700, "3 0 0", "ada"},
 }
 
 const presetDir = exports + "presets/"
@@ -62,6 +66,14 @@ func TestPresets(t *testing.T) {
 		t.Run(c.file, func(t *testing.T) {
 			t.Parallel()
 			cfg := presetConfig(c.file, c.user)
+			if c.preset == "super-productivity" {
+				// Our own reading would take the day's first start and last end.
+				var e *Error
+				if _, err := read(t, cfg); !errors.As(err, &e) || !strings.Contains(e.HintText, "set preset: super-productivity") {
+					t.Errorf("got %v", err)
+				}
+				cfg.Preset = c.preset
+			}
 			res := must(t, cfg)
 			if n := len(res.survey.Notes); c.file == "kimai" || c.file == "timetagger" {
 				// All our own columns are there, so these have always been read by them.

@@ -98,6 +98,16 @@ func presets() []preset {
 			},
 		},
 		{
+			// A row is a day, or all of a task in it: from its first start to its last
+			// end there are breaks.
+			name: "super-productivity", title: "Super Productivity's worklog",
+			marks: [][]string{{"date"}, {"start"}, {"end"}, {"worked"}, {"titles"}},
+			columns: map[field][]string{
+				fieldDate: {"date"}, fieldDuration: {"worked"}, fieldNotes: {"titles"},
+			},
+			worked: true, insist: true,
+		},
+		{
 			name: "hubstaff-weekly", title: "Hubstaff's weekly report",
 			marks:  [][]string{{"organization"}, {"member"}, {"total worked"}},
 			refuse: "this is Hubstaff's weekly report, with a column for each day and no entries", useInstead: "export the detailed report instead, and map its columns with the columns key",

@@ -148,6 +148,7 @@ func TestStamps(t *testing.T) {
 		"user,start,end,project\nu,2026-11-16 9:00 AM,2026-11-16 1:00 PM,P\n":                   "2026-11-16 4:00:00",
 		"user,start,end,project\nu,2026-11-16T02:00:00Z,2026-11-16T04:00:00Z,P\n":               "2026-11-15 2:00:00",
 		"user,start,end,project\nu,2026-11-16T09:00:00-0500,2026-11-16T15:30:00.25+01:00,P\n":   "2026-11-16 0:30:00",
+		"user,start,end,project\nu,20261116T020000Z,20261116T043015Z,P\n":                       "2026-11-15 2:30:15",
 		"user,date,hours,project\nu,2026-11-16T00:00:00.000Z,1,P\n":                             "2026-11-16 1:00:00",
 		"user,date,start,end,project\nu,2026-11-16,2026-11-16T23:00:00,2026-11-17T01:00:00,P\n": "2026-11-16 2:00:00",
 		"user,date,start,end,end_date,project\nu,16.11.2026,23:00:00,01:00:00,18.11.2026,P\n":   "2026-11-16 26:00:00",
