@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/exampleco/tsupload/internal/timesheet"
 )
@@ -118,7 +119,13 @@ func (c *converter) between(start, end *moment, best *stated, ways []stated) (ti
 			}
 		case w.sec < 0:
 			return w.sec, nil // refused as what it is
-		case sec+slack >= w.sec-w.below && sec-slack <= w.sec+w.above:
+		case w.agrees(sec, slack):
+		case w.agrees(sec+c.shift(start, end), slack):
+			// The clocks changed meanwhile. How long it was, the tracker knows; the
+			// zone only tells why the wall says otherwise.
+			if sec += c.shift(start, end); w.exact {
+				sec = w.sec
+			}
 		default:
 			if d := damaged(w.text); w.ofField == fieldDuration && d.proven(sec) {
 				continue // a fraction of a day looks like hours
@@ -140,6 +147,22 @@ func (c *converter) between(start, end *moment, best *stated, ways []stated) (ti
 		sec = best.sec
 	}
 	return sec, nil
+}
+
+// agrees tells whether sec, which may be off by slack, is what the row states.
+func (w *stated) agrees(sec, slack timesheet.Seconds) bool {
+	return sec+slack >= w.sec-w.below && sec-slack <= w.sec+w.above
+}
+
+// shift is by how much a change of the clocks, between start and end or in the
+// hour around them, made the time that passed longer than the wall says.
+func (c *converter) shift(start, end *moment) timesheet.Seconds {
+	if start.hasOffset || end.hasOffset {
+		return 0
+	}
+	_, before := c.at(start).Add(-time.Hour).Zone()
+	_, after := c.at(end).Add(time.Hour).Zone()
+	return timesheet.Seconds(before - after)
 }
 
 // spoilt refuses a duration that a spreadsheet damaged.

@@ -138,14 +138,28 @@ func stampSplit(s string) int {
 	return 0
 }
 
+// extended writes a stamp of ISO's basic form, 20261116T080000Z, in the extended
+// one.
+func extended(s string) string {
+	if len(s) < 15 || s[8] != 'T' || digitsOnly(s[:8]) < 8 || digitsOnly(s[9:15]) < 6 {
+		return s
+	}
+	return s[:4] + "-" + s[4:6] + "-" + s[6:8] + "T" + s[9:11] + ":" + s[11:13] + ":" + s[13:]
+}
+
+// digitsOnly counts the digits that s begins with.
+func digitsOnly(s string) (n int) {
+	for n < len(s) && digit(s[n]) {
+		n++
+	}
+	return n
+}
+
 func (c *converter) moment(text string, f field, m *moment) *fault {
 	if text == "" {
 		return nil
 	}
-	if len(text) >= 15 && text[8] == 'T' && strings.Trim(text[:8]+text[9:15], "0123456789") == "" {
-		// The short form of ISO 8601.
-		text = text[:4] + "-" + text[4:6] + "-" + text[6:11] + ":" + text[11:13] + ":" + text[13:]
-	}
+	text = extended(text)
 	clock := text
 	if i := stampSplit(text); i > 0 {
 		day, err := timesheet.DateFormat{}.Parse(text[:i])
@@ -203,17 +217,19 @@ func (c *converter) instants(e *timesheet.Entry, start, end *moment) {
 	if !start.set {
 		return
 	}
-	at := func(m *moment) time.Time {
-		if m.hasOffset {
-			return time.Unix(m.unix(), 0).In(c.cfg.Location)
-		}
-		y, mo, d := m.day.Time().Date()
-		return time.Date(y, mo, d, 0, 0, int(m.clock), 0, c.cfg.Location)
-	}
-	e.Start = at(start)
+	e.Start = c.at(start)
 	if !end.set {
 		*end = *start
 		end.clock += e.Duration
 	}
-	e.End = at(end)
+	e.End = c.at(end)
+}
+
+// at is when m is, in the source's zone.
+func (c *converter) at(m *moment) time.Time {
+	if m.hasOffset {
+		return time.Unix(m.unix(), 0).In(c.cfg.Location)
+	}
+	y, mo, d := m.day.Time().Date()
+	return time.Date(y, mo, d, 0, 0, int(m.clock), 0, c.cfg.Location)
 }

@@ -97,19 +97,20 @@ func (p *preset) score(folded []string) (n int) {
 	return n
 }
 
-// findTable finds the header of a file: our own or the configured columns
-// first, then the trackers'.
-func (s *Source) findTable(head []byte, lim *Limits) (*table, error) {
-	t, err := s.layout.findHeader(head, lim)
-	if s.layout.mapped || s.layout.preset != nil {
-		if err != nil && s.layout.preset != nil {
-			err = s.notThis(head, lim, err)
+// findTable finds the header of a file that is read by lay: our own or the
+// configured columns first, then the trackers'.
+func (s *Source) findTable(lay *layout, head []byte, lim *Limits) (*table, error) {
+	t, err := lay.findHeader(head, lim)
+	if lay.mapped || lay.preset != nil {
+		if err != nil && lay.preset != nil {
+			err = s.notThis(lay, head, lim, err)
 		}
 		return t, err
 	}
 	best, bestErr := (*table)(nil), error(nil)
 	for i := range s.presets {
-		l := &s.presets[i]
+		l := s.presets[i]
+		l.delim = lay.delim
 		other, otherErr := l.findHeader(head, lim)
 		switch {
 		case errors.Is(otherErr, errNotMarked):
@@ -139,22 +140,23 @@ func (s *Source) findTable(head []byte, lim *Limits) (*table, error) {
 	case bestErr != nil:
 		return nil, bestErr
 	}
-	return nil, s.nearest(head, lim, err)
+	return nil, s.nearest(lay, head, lim, err)
 }
 
 // errNotMarked says that no header of the preset was found.
 var errNotMarked = errors.New("no header of this preset")
 
 // notThis words the refusal of a file by a source that names its preset.
-func (s *Source) notThis(head []byte, lim *Limits, err error) error {
+func (s *Source) notThis(lay *layout, head []byte, lim *Limits, err error) error {
 	if !errors.Is(err, errNotMarked) {
 		return err
 	}
-	p := s.layout.preset
-	own, err := newLayout(&Config{Delimiter: s.cfg.Delimiter, User: s.cfg.User})
-	if err != nil {
-		return err
+	p := lay.preset
+	own, newErr := newLayout(&Config{User: s.cfg.User})
+	if newErr != nil {
+		return newErr
 	}
+	own.delim = lay.delim
 	e := &Error{Line: 1, Message: "the header is not that of " + p.title, HintText: "remove preset, so that the header decides"}
 	if _, ownErr := own.findHeader(head, lim); ownErr != nil {
 		o, ok := errors.AsType[*Error](ownErr)
@@ -163,7 +165,7 @@ func (s *Source) notThis(head []byte, lim *Limits, err error) error {
 		}
 		e.Line = o.Line
 	}
-	if near, lack := s.near(head, lim); near != nil && near.name != p.name {
+	if near, lack := s.near(lay, head, lim); near != nil && near.name != p.name {
 		e.HintText = "the nearest preset is " + near.name + "; set it, or remove preset so that the header decides"
 	} else if near != nil && lack != "" {
 		e.HintText = "the column " + quote(lack) + " is missing: export it too, or map the columns with the columns key"
@@ -173,12 +175,12 @@ func (s *Source) notThis(head []byte, lim *Limits, err error) error {
 
 // nearest adds to the refusal of an unknown header the preset that it is most
 // like.
-func (s *Source) nearest(head []byte, lim *Limits, err error) error {
+func (s *Source) nearest(lay *layout, head []byte, lim *Limits, err error) error {
 	e, ok := errors.AsType[*Error](err)
 	if !ok || !strings.Contains(e.Message, "no column") {
 		return err
 	}
-	near, lack := s.near(head, lim)
+	near, lack := s.near(lay, head, lim)
 	if near == nil {
 		return err
 	}
@@ -188,11 +190,11 @@ func (s *Source) nearest(head []byte, lim *Limits, err error) error {
 
 // near is the preset whose marks a header of the file has most of, at least
 // half, and the first mark that it lacks.
-func (s *Source) near(head []byte, lim *Limits) (near *preset, lack string) {
+func (s *Source) near(lay *layout, head []byte, lim *Limits) (near *preset, lack string) {
 	most := 0.0
 	delims := []byte(delimiters)
-	if s.layout.delim != 0 {
-		delims = []byte{s.layout.delim}
+	if lay.delim != 0 {
+		delims = []byte{lay.delim}
 	}
 	for _, delim := range delims {
 		fr := newFramer(bytes.NewReader(head), delim, lim, nil)

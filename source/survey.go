@@ -116,7 +116,7 @@ func (r *Reading) header(head []byte, cs charset) (*table, error) {
 	if !whole {
 		lim.Line = max(lim.Line, len(text)+1)
 	}
-	t, err := r.s.findTable(text, &lim)
+	t, err := r.s.findTable(&r.s.layout, text, &lim)
 	var e *Error
 	if err != nil && !whole && errors.As(err, &e) && e.Line == 0 {
 		e.Message = "no header was found in the first " + strconv.Itoa(headSize>>10) + " KiB"
