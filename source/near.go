@@ -44,6 +44,9 @@ func (s *suggestions) near(name string) string {
 		if len(want) >= 4 && len(have) >= 4 && (strings.Contains(have, want) || strings.Contains(want, have)) {
 			far = min(far, 1)
 		}
+		if want != "" && strings.TrimLeft(want, "0") == strings.TrimLeft(have, "0") {
+			far = 0 // 007, as a spreadsheet leaves it
+		}
 		if far <= min(len(want), len(have))/3 {
 			found = append(found, candidate{k, far})
 		}

@@ -10,10 +10,10 @@ import (
 
 func TestNearNames(t *testing.T) {
 	t.Parallel()
-	names := map[string]string{"Website": "WEB", "Web shop": "SHOP", "Apollo": "apollo-11", "X": "Y"}
+	names := map[string]string{"Website": "WEB", "Web shop": "SHOP", "Apollo": "apollo-11", "007": "u-1", "X": "Y"}
 	for name, want := range map[string]string{
 		"Webiste": `near to "Website"`, "website ": `near to "Website"`, "Website relaunch": `near to "Website"`,
-		"Webshop": `near to "SHOP", "Web shop"`, "apollo": `near to "Apollo", "apollo-11"`, "Zeus": "", "": "",
+		"Webshop": `near to "SHOP", "Web shop"`, "apollo": `near to "Apollo", "apollo-11"`, "Zeus": "", "7": `near to "007"`, "": "",
 	} {
 		if got := newSuggestions(names).near(name); got != want {
 			t.Errorf("%q: got %q, want %q", name, got, want)

@@ -18,14 +18,16 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the golden files")
 
-// presetFiles are the fixtures of every variant: which preset reads each, and
-// the seconds that are in it, added up by hand from what the tracker means.
-var presetFiles = []struct {
+type presetFile struct {
 	file, preset string
 	seconds      timesheet.Seconds
 	rows         string // entries, skipped, rejected
 	user         string // for exports without a person
-}{
+}
+
+// presetFiles are the fixtures of every variant: which preset reads each, and
+// the seconds that are in it, added up by hand from what the tracker means.
+var presetFiles = []presetFile{
 	{"toggl", "toggl", 5415 + 6630 + 1801 + 2*1200, "5 2 1", ""},
 	{"toggl-quoted-eur", "toggl", 5415 + 3600, "2 0 0", ""},
 	{"toggl-no-amount", "toggl", 5415 + 10800, "2 0 0", ""},
@@ -122,14 +124,7 @@ func TestPresetFixtures(t *testing.T) {
 	}
 	for _, f := range files {
 		name := strings.TrimSuffix(filepath.Base(f), ".csv")
-		if !slices.ContainsFunc(presetFiles, func(c struct {
-			file, preset string
-			seconds      timesheet.Seconds
-			rows, user   string
-		},
-		) bool {
-			return c.file == name
-		}) {
+		if !slices.ContainsFunc(presetFiles, func(c presetFile) bool { return c.file == name }) {
 			t.Errorf("%s is in no test", name)
 		}
 	}
