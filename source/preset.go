@@ -189,7 +189,7 @@ func (s *Source) nearest(lay *layout, head []byte, lim *Limits, err error) error
 }
 
 // near is the preset whose marks a header of the file has most of, at least
-// half, and the first mark that it lacks.
+// two thirds, and the first mark that it lacks.
 func (s *Source) near(lay *layout, head []byte, lim *Limits) (near *preset, lack string) {
 	most := 0.0
 	delims := []byte(delimiters)
@@ -207,7 +207,7 @@ func (s *Source) near(lay *layout, head []byte, lim *Limits) (near *preset, lack
 			for i := range s.presets {
 				p := s.presets[i].preset
 				share := float64(p.score(folded)) / float64(len(p.marks))
-				if p.refuse != "" || share < 0.5 || share <= most {
+				if p.refuse != "" || share < 0.65 || share <= most {
 					continue
 				}
 				near, most, lack = p, share, ""

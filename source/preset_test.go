@@ -38,6 +38,8 @@ var presetFiles = []presetFile{
 	{"clockify-iso-decimal", "clockify", 5415 + 3601, "2 0 0", ""},
 	{"clockify-minutes-seconds", "clockify", 3601 + 40, "2 0 0", ""},
 	{"clockify-duration-decimal", "clockify", 12600 + 900, "2 0 0", ""},
+	{"clockify-no-duration", "clockify", 5415 + 3600, "2 0 0", ""},
+	{"clockify-few-columns", "clockify", 5415 + 900, "2 0 0", "ada"},
 	{"clockify-crlf", "clockify", 5415, "1 0 0", ""},
 	{"harvest", "harvest", 5400 + 5400 + 1188, "3 1 0", ""},
 	{"harvest-comma", "harvest", 5400 + 36, "2 0 1", ""},

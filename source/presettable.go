@@ -20,8 +20,9 @@ func presets() []preset {
 			},
 		},
 		{
+			// Many columns can be left out, the durations too.
 			name: "clockify", title: "Clockify's detailed report",
-			marks: [][]string{{"start date"}, {"start time"}, {"duration (h)", "duration (decimal)"}},
+			marks: [][]string{{"start date"}, {"duration (h)", "duration (decimal)", "group"}},
 			columns: map[field][]string{
 				fieldUser: {"email", "user"}, fieldDate: {"start date"}, fieldStart: {"start time"}, fieldEndDate: {"end date"}, fieldEnd: {"end time"},
 				fieldDuration: {"duration (h)"}, fieldHours: {"duration (decimal)"}, fieldProject: {"project"}, fieldTask: {"task", "activity"},
