@@ -33,6 +33,9 @@ type converter struct {
 	values    timesheet.Values
 
 	start, end moment // of the row at hand
+	loose      timesheet.DateFormat
+
+	projects, people *suggestions
 
 	// The last date, because rows of one day stand together.
 	lastText, lastISO string
@@ -43,7 +46,10 @@ func newConverter(s *Source, u *unit) *converter {
 	c := &converter{
 		s: s, cfg: &s.cfg, u: u, form: u.form, t: u.form.table, today: s.today(),
 		seen: newSeen(u.rows), rejected: map[uint64]int{}, users: map[string]bool{},
+		projects: newSuggestions(s.cfg.Projects), people: newSuggestions(s.cfg.People),
 	}
+	// A constant format is a valid one.
+	c.loose, _ = timesheet.ParseDateFormat("YYYY-M-D")
 	for _, id := range s.cfg.People {
 		c.users[id] = true
 	}
@@ -155,6 +161,12 @@ func (c *converter) fill(e *timesheet.Entry, rec *record, part *partial) (skip t
 	*v = timesheet.Values{
 		Person: clean(rec.User), Project: clean(rec.Project), Task: clean(rec.Task), Notes: clean(rec.Notes),
 	}
+	if c.t.has(fieldSurname) {
+		v.Person = clean(v.Person + " " + clean(rec.Surname))
+	}
+	if why := c.noWork(rec); why != "" {
+		return why, nil
+	}
 	f = c.person(e, v.Person)
 	part.person = e.Person
 
@@ -198,11 +210,32 @@ func (c *converter) fill(e *timesheet.Entry, rec *record, part *partial) (skip t
 		if e.ID == "" {
 			return "", &fault{timesheet.ReasonMissing, fieldID, "the id is empty", "every row must have its id, or the column must not be named as one"}
 		}
+		if scientific.MatchString(e.ID) {
+			return "", &fault{timesheet.ReasonDamaged, fieldID, quote(e.ID) + " is an id in scientific notation, which a spreadsheet made of a number", exportAgain}
+		}
 		if !timesheet.CleanID(e.ID) {
 			return "", &fault{timesheet.ReasonBadPerson, fieldID, "the id contains invisible or control characters", "mend it where it was typed or pasted"}
 		}
 	}
-	return "", c.plausible(e)
+	if f := c.plausible(e); f != nil {
+		return "", f
+	}
+	if most := c.cfg.Rules.ForgottenTimer; e.Hold == "" && most > 0 && e.Duration > most && c.t.has(fieldEnd) && start.set && rec.End != "" {
+		e.Hold = timesheet.ReasonForgot
+	}
+	return "", nil
+}
+
+// noWork tells, by the tracker's own words, that a row is no entry.
+func (c *converter) noWork(rec *record) timesheet.Reason {
+	p := c.t.lay.preset
+	if p == nil || rec.Kind == "" {
+		return ""
+	}
+	if p.subtotals && rec.Date == "" && rec.Start == "" && rec.End == "" {
+		return timesheet.ReasonSubtotal
+	}
+	return p.skip[fold(rec.Kind)]
 }
 
 func first(f, g *fault) *fault {
@@ -227,7 +260,11 @@ func (c *converter) person(e *timesheet.Entry, raw string) *fault {
 	if id, ok := c.cfg.People[e.Person]; ok {
 		e.Person = id
 	} else if !c.users[e.Person] && c.cfg.User == "" {
-		return &fault{timesheet.ReasonUnknownUser, fieldUser, quote(raw) + " is not in the people map", "add the person to people, with the user id"}
+		hint := "add the person to people, with the user id"
+		if near := c.people.near(e.Person); near != "" {
+			hint += "; it is " + near
+		}
+		return &fault{timesheet.ReasonUnknownUser, fieldUser, quote(raw) + " is not in the people map", hint}
 	}
 	return nil
 }
@@ -245,7 +282,7 @@ func (c *converter) project(e *timesheet.Entry, raw string) *fault {
 		return nil
 	}
 	if len(c.cfg.Projects) > 0 && c.cfg.Rules.UnknownProject == UnknownHold {
-		e.Hold = timesheet.ReasonProject
+		e.Hold, e.HoldDetail = timesheet.ReasonProject, c.projects.near(raw)
 	}
 	return nil
 }

@@ -29,6 +29,8 @@ type record struct {
 	Notes    string `csv:"notes"`
 	ID       string `csv:"id"`
 	Refused  string `csv:"refused"`
+	Surname  string `csv:"surname"`
+	Kind     string `csv:"kind"`
 }
 
 // decoder lets gocsv decode records, one at a time.

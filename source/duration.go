@@ -2,7 +2,10 @@ package source
 
 import (
 	"fmt"
+	"regexp"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/exampleco/tsupload/internal/timesheet"
 )
@@ -15,6 +18,8 @@ type stated struct {
 	below   timesheet.Seconds // the truth may be this much less
 	above   timesheet.Seconds // or this much more
 	clock   bool              // h:mm(:ss)
+	exact   bool              // to the second
+	damage  damage            // then sec is not known
 	text    string
 	ofField field
 }
@@ -41,8 +46,19 @@ func (c *converter) duration(rec *record, start, end *moment) (timesheet.Seconds
 		if w.text == "" {
 			continue
 		}
-		if f := c.stated(&ways[i], clean(w.text), w.f, w.format); f != nil {
+		if f := c.stated(&ways[i], unguard(clean(w.text)), w.f, w.format); f != nil {
 			return 0, "", f
+		}
+	}
+	timed := c.t.has(fieldStart) && c.t.has(fieldEnd)
+	for i := range ways {
+		w := &ways[i]
+		switch {
+		case w.damage.name == "" || timed && start.set && end.set:
+		case timed && start.set && (c.t.lay.preset != nil || w.damage.rest == 0):
+			*w = stated{} // a running timer's 0:00:00
+		default:
+			return 0, "", w.spoilt()
 		}
 	}
 	best := &ways[0]
@@ -52,24 +68,18 @@ func (c *converter) duration(rec *record, start, end *moment) (timesheet.Seconds
 			best = &ways[0]
 		}
 	}
-	timed := c.t.has(fieldStart) && c.t.has(fieldEnd)
 	switch {
 	case timed && start.set && end.set:
-		sec := c.span(start, end, best)
-		for i := range ways {
-			if w := &ways[i]; w.set && (sec < w.sec-w.below || sec > w.sec+w.above) {
-				return sec, "", &fault{
-					timesheet.ReasonDisagree, w.ofField,
-					fmt.Sprintf("start and end are %s apart, but the row says %s", sec.Clock(), quote(w.text)),
-					"mend whichever is wrong",
-				}
-			}
+		sec, f := c.between(start, end, best, ways[:])
+		if f != nil {
+			return sec, "", f
 		}
 		if sec == 0 {
 			return 0, timesheet.ReasonZero, nil
 		}
 		return sec, "", nil
-	case timed && start.set && (!best.set || best.sec == 0):
+	case timed && start.set && (!best.set || best.sec == 0 || c.t.lay.preset != nil):
+		// A tracker states how long a timer has run so far; more is to come.
 		return 0, timesheet.ReasonRunning, nil
 	case timed && end.set && !start.set:
 		return 0, "", &fault{timesheet.ReasonMissing, fieldStart, "there is an end but no start", "fill in the start"}
@@ -89,6 +99,75 @@ func (c *converter) duration(rec *record, start, end *moment) (timesheet.Seconds
 		return 0, timesheet.ReasonZero, nil
 	}
 	return best.sec, "", nil
+}
+
+// between is the time between start and end, where what the row states besides
+// agrees with it.
+func (c *converter) between(start, end *moment, best *stated, ways []stated) (timesheet.Seconds, *fault) {
+	sec := c.span(start, end, best)
+	slack := timesheet.Seconds(0)
+	if c.t.lay.preset != nil && (start.minutes || end.minutes) {
+		slack = 59 // cut to the minute, each
+	}
+	for i := range ways {
+		w := &ways[i]
+		switch {
+		case !w.set:
+		case w.damage.name != "":
+			if !w.damage.proven(sec) {
+				return sec, w.spoilt()
+			}
+		case w.sec < 0:
+			return w.sec, nil // refused as what it is
+		case w.agrees(sec, slack):
+		case w.agrees(sec+c.shift(start, end), slack):
+			// The clocks changed meanwhile. How long it was, the tracker knows; the
+			// zone only tells why the wall says otherwise.
+			if sec += c.shift(start, end); w.exact {
+				sec = w.sec
+			}
+		default:
+			if d := damaged(w.text); w.ofField == fieldDuration && d.proven(sec) {
+				continue // a fraction of a day looks like hours
+			}
+			f := &fault{
+				timesheet.ReasonDisagree, w.ofField,
+				fmt.Sprintf("start and end are %s apart, but the row says %s", sec.Clock(), quote(w.text)),
+				"mend whichever is wrong",
+			}
+			if off := max(sec-w.sec, w.sec-sec) - 43200; off >= -w.above-slack && off <= w.above+slack {
+				f.message += ", 12 hours off: AM or PM was lost or changed"
+				f.hint = exportAgain
+			}
+			return sec, f
+		}
+	}
+	// A time without seconds is less exact than a duration that has them.
+	if best.set && best.exact && slack > 0 {
+		sec = best.sec
+	}
+	return sec, nil
+}
+
+// agrees tells whether sec, which may be off by slack, is what the row states.
+func (w *stated) agrees(sec, slack timesheet.Seconds) bool {
+	return sec+slack >= w.sec-w.below && sec-slack <= w.sec+w.above
+}
+
+// shift is by how much a change of the clocks, between start and end or in the
+// hour around them, made the time that passed longer than the wall says.
+func (c *converter) shift(start, end *moment) timesheet.Seconds {
+	if start.hasOffset || end.hasOffset {
+		return 0
+	}
+	_, before := c.at(start).Add(-time.Hour).Zone()
+	_, after := c.at(end).Add(time.Hour).Zone()
+	return timesheet.Seconds(before - after)
+}
+
+// spoilt refuses a duration that a spreadsheet damaged.
+func (w *stated) spoilt() *fault {
+	return &fault{timesheet.ReasonDamaged, w.ofField, quote(w.text) + " " + w.damage.name, exportAgain}
 }
 
 // span is the time between start and end: on the wall, so that a change of the
@@ -118,6 +197,16 @@ func (c *converter) stated(w *stated, text string, f field, format string) *faul
 	}
 	var err error
 	*w = stated{set: true, text: text, ofField: f, below: 1, above: 1}
+	if p := c.t.lay.preset; p != nil && p.worked {
+		if text == "-" {
+			*w = stated{} // nothing
+			return nil
+		}
+		if sec, ok := worked(text); ok {
+			w.sec, w.exact, w.clock = sec, true, true
+			return nil
+		}
+	}
 	switch {
 	case format == "minutes" || format == "seconds":
 		var n int64
@@ -127,15 +216,20 @@ func (c *converter) stated(w *stated, text string, f field, format string) *faul
 		}
 		w.clock = true
 	case format == "h:mm" || format == "" && strings.Contains(text, ":"):
-		var whole bool
-		if w.sec, whole, err = timesheet.ParseClock(text); !whole {
+		if p := c.t.lay.preset; p != nil && p.unpadded {
+			if sec, ok := padded(text); ok {
+				w.sec, w.exact, w.clock = sec, true, true
+				return nil
+			}
+		}
+		if w.sec, w.exact, err = timesheet.ParseClock(text); !w.exact {
 			// Cut to the minute by some trackers, never rounded up.
 			w.above = 59
 		}
 		w.clock = true
 	default:
 		var decimals int
-		w.sec, decimals, err = timesheet.ParseHours(text, c.form.decimal)
+		w.sec, decimals, err = timesheet.ParseHours(ungroup(text, c.form.decimal), c.form.decimal)
 		// Half a unit of the second decimal is 18 s, of the third 1.8 s.
 		switch {
 		case decimals <= 2:
@@ -145,7 +239,42 @@ func (c *converter) stated(w *stated, text string, f field, format string) *faul
 		}
 	}
 	if err != nil {
+		// Too many decimals are a fraction of a day only beside start and end.
+		if d := damaged(text); d.name != "" && (f == fieldDuration && c.t.has(fieldStart) || !fraction.MatchString(text)) {
+			w.damage = d
+			return nil
+		}
 		return &fault{timesheet.ReasonBadDuration, f, quote(text) + " " + err.Error(), "mend the value, or set duration_format or decimal"}
 	}
 	return nil
+}
+
+var (
+	millis     = regexp.MustCompile(`^\d{1,9}$`)
+	hoursWords = regexp.MustCompile(`^(?:(\d{1,4})h)? ?(?:(\d{1,4})m)?$`)
+)
+
+// worked reads whole milliseconds, to the nearest second, and hours and minutes
+// such as 1h 30m.
+func worked(text string) (timesheet.Seconds, bool) {
+	if millis.MatchString(text) {
+		n, err := strconv.ParseInt(text, 10, 64)
+		return timesheet.Seconds((n + 500) / 1000), err == nil
+	}
+	m := hoursWords.FindStringSubmatch(text)
+	if m == nil {
+		return 0, false
+	}
+	sec := timesheet.Seconds(0)
+	for i, unit := range []timesheet.Seconds{3600, 60} {
+		if m[i+1] == "" {
+			continue
+		}
+		n, err := strconv.ParseInt(m[i+1], 10, 64)
+		if err != nil {
+			return 0, false
+		}
+		sec += timesheet.Seconds(n) * unit
+	}
+	return sec, true
 }

@@ -3,6 +3,7 @@ package source
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/exampleco/tsupload/internal/timesheet"
@@ -18,9 +19,83 @@ type evidence struct {
 	sepLine, otherSep    int
 	shortYear            bool
 	pointLine, commaLine int
+	twelveLine, fullLine int // of a time of day with AM or PM, and of one without
+}
+
+// look is a column of which evidence is wanted.
+type look struct {
+	at  int
+	see func(ev *evidence, b []byte, line int)
+}
+
+// wanted gives the columns that decide something, in the order of the file.
+func (s *Source) wanted(t *table) (out []look) {
+	date, decimal := (*evidence).date, (*evidence).number
+	clock := (*evidence).clock
+	dates := []field{fieldDate}
+	if !t.has(fieldDate) {
+		dates[0] = fieldStart
+	}
+	if t.lay.preset != nil {
+		// Both dates of an entry are written alike.
+		dates = append(dates, fieldEndDate)
+	}
+	for i := range t.header {
+		var sees []func(*evidence, []byte, int)
+		for f, at := range t.at {
+			switch f := field(f); {
+			case at != i:
+			case slices.Contains(dates, f) && f != fieldStart:
+				if s.layout.date == nil {
+					sees = append(sees, date)
+				}
+			case f == fieldStart || f == fieldEnd:
+				if slices.Contains(dates, f) && s.layout.date == nil {
+					sees = append(sees, date)
+				}
+				sees = append(sees, clock)
+			case (f == fieldDuration || f == fieldHours) && s.layout.decimal == 0:
+				sees = append(sees, decimal)
+			}
+		}
+		switch len(sees) {
+		case 0:
+		case 1:
+			out = append(out, look{i, sees[0]})
+		default:
+			out = append(out, look{i, func(ev *evidence, b []byte, line int) {
+				for _, see := range sees {
+					see(ev, b, line)
+				}
+			}})
+		}
+	}
+	return out
+}
+
+// clock notes on which clock a time of day is written.
+func (ev *evidence) clock(b []byte, line int) {
+	if ev.twelveLine > 0 && ev.fullLine > 0 {
+		return
+	}
+	b = bytes.TrimRight(b, " ")
+	n := len(b)
+	switch {
+	case n < 4:
+	case b[n-1] == 'm' || b[n-1] == 'M':
+		if ev.twelveLine == 0 {
+			ev.twelveLine = line
+		}
+	case digit(b[n-1]) && ev.fullLine == 0 && bytes.IndexByte(b, ':') > 0:
+		ev.fullLine = line
+	}
 }
 
 func (ev *evidence) number(b []byte, line int) {
+	if i, j := bytes.LastIndexByte(b, '.'), bytes.LastIndexByte(b, ','); i > 0 && j > 0 {
+		// One of them groups thousands: the last one is the decimal sign.
+		b = b[max(i, j)-1:]
+	}
 	for i, c := range b {
 		if (c == '.' || c == ',') && i > 0 && i < len(b)-1 && digit(b[i-1]) && digit(b[i+1]) {
 			if c == '.' && ev.pointLine == 0 {
@@ -35,7 +110,7 @@ func (ev *evidence) number(b []byte, line int) {
 func digit(c byte) bool { return c >= '0' && c <= '9' }
 
 func (ev *evidence) date(b []byte, line int) {
-	b = bytes.Trim(b, " ")
+	b = bytes.Trim(b, " '")
 	if len(b) >= 10 && b[4] == '-' && b[7] == '-' {
 		ev.iso++
 		return
@@ -61,6 +136,9 @@ func (ev *evidence) date(b []byte, line int) {
 	}
 	if k != 2 || width[0] > 2 || width[1] > 2 || width[2] != 4 && width[2] != 2 {
 		return
+	}
+	if num[0] > 12 && num[1] > 12 {
+		return // no date in any order: the row is refused, and says nothing about the others
 	}
 	ev.other++
 	if ev.sep == 0 {
@@ -127,6 +205,24 @@ func (f *form) decide(lay *layout, ev *evidence, name string) ([]timesheet.Decis
 			return out, err
 		}
 		out = append(out, timesheet.Decision{What: "date order", Value: f.date.String(), Evidence: at(evidence)})
+	}
+	if p := f.table.lay.preset; p != nil {
+		out = append(out, timesheet.Decision{What: "tracker", Value: p.name, Evidence: at(f.table.line)})
+	}
+	switch {
+	case lay.clock != "" || ev.twelveLine == 0 && ev.fullLine == 0:
+	case ev.twelveLine > 0 && ev.fullLine > 0:
+		if f.table.lay.preset != nil {
+			return out, &Error{
+				Line:     max(ev.twelveLine, ev.fullLine),
+				Message:  fmt.Sprintf("times of day are written with AM or PM and without, see also line %d", min(ev.twelveLine, ev.fullLine)),
+				HintText: "a spreadsheet may have changed some of them: export again; or, if it is sure which clock is meant, set time_format to 12h or 24h: rows on the other one are then refused",
+			}
+		}
+	case ev.twelveLine > 0:
+		out = append(out, timesheet.Decision{What: "clock", Value: "12h", Evidence: at(ev.twelveLine)})
+	case f.table.lay.preset != nil:
+		out = append(out, timesheet.Decision{What: "clock", Value: "24h", Evidence: at(ev.fullLine)})
 	}
 	f.decimal = '.'
 	switch {

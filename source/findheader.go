@@ -14,6 +14,9 @@ const headerSearch = 10
 // findHeader looks for the header in the first bytes of a file (decoded), with
 // each delimiter in turn, behind at most a few lines of preamble.
 func (l *layout) findHeader(head []byte, lim *Limits) (*table, error) {
+	if l.preset != nil {
+		return l.findMarked(head, lim)
+	}
 	best, bestFound := (*table)(nil), 0
 	var bestErr, firstErr error
 	candidates := []byte(delimiters)
@@ -35,10 +38,11 @@ func (l *layout) findHeader(head []byte, lim *Limits) (*table, error) {
 			if rec.bad != "" && !rec.cr {
 				continue
 			}
-			t := &table{delim: delim, line: rec.line, header: rec.fields(delim)}
+			t := &table{lay: l, delim: delim, line: rec.line, header: rec.fields(delim)}
 			var found int
 			var err error
 			t.at, found, err = l.match(t.header)
+			t.found = found
 			if rec.cr {
 				// Data rows are judged later, one by one; a header on the same line as
 				// them says that all lines are like that.
@@ -88,7 +92,11 @@ func (l *layout) findHeader(head []byte, lim *Limits) (*table, error) {
 		return nil, &Error{Message: "the file is empty", HintText: "an export without entries still has a header; check the export"}
 	}
 	t := &table{delim: ',', line: rec.line, header: rec.fields(',')}
-	lack, near := l.complete(&[fieldCount]int{-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1})
+	none := [fieldCount]int{}
+	for f := range none {
+		none[f] = -1
+	}
+	lack, near := l.complete(&none)
 	return nil, l.lacks(t, lack, near)
 }
 

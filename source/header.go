@@ -25,6 +25,8 @@ const (
 	fieldNotes
 	fieldID
 	fieldRefused // why a JSON record was refused while it was made a row
+	fieldSurname // what follows the user, where a name is two columns; of presets only
+	fieldKind    // the kind of a row, by the tracker's own words; of presets only
 	fieldCount
 )
 
@@ -34,7 +36,7 @@ const refusedHeader = "\u2060refused"
 // name is the field's name in configuration and in the struct for gocsv.
 func (f field) name() string {
 	return [fieldCount]string{
-		"user", "user_type", "date", "start", "end", "end_date", "duration", "hours", "project", "task", "notes", "id", "refused",
+		"user", "user_type", "date", "start", "end", "end_date", "duration", "hours", "project", "task", "notes", "id", "refused", "surname", "kind",
 	}[f]
 }
 
@@ -69,12 +71,14 @@ type layout struct {
 	decimal  byte
 	delim    byte
 	encoding string
+	clock    string  // time_format
+	preset   *preset // whose columns wanted are; nil for our own
 }
 
 const delimiters = ",;\t|"
 
 func newLayout(cfg *Config) (layout, error) {
-	l := layout{mapped: len(cfg.Columns) > 0, fixed: cfg.User != "", encoding: cfg.Encoding}
+	l := layout{mapped: len(cfg.Columns) > 0, fixed: cfg.User != "", encoding: cfg.Encoding, clock: cfg.TimeFormat}
 	for f := range fieldRefused {
 		if header, ok := cfg.Columns[f.name()]; ok {
 			l.wanted[f] = []string{fold(header)}
@@ -160,10 +164,13 @@ func fold(s string) string {
 
 // table is the header of a file and where the columns are in it.
 type table struct {
+	lay    *layout // by which it was found
 	delim  byte
 	line   int // of the header
 	header []string
 	at     [fieldCount]int // index of the column, -1 for none
+	found  int             // columns that are used
+	like   *preset         // a tracker's header that our own reading was preferred to
 }
 
 func (t *table) has(f field) bool { return t.at[f] >= 0 }

@@ -17,6 +17,7 @@ type moment struct {
 	hasDay    bool
 	offset    timesheet.Seconds
 	hasOffset bool
+	minutes   bool // written without seconds
 }
 
 // unix is the moment's place on the time line, where it has an offset.
@@ -28,6 +29,13 @@ func (c *converter) date(text string, f field) (timesheet.Day, *fault) {
 		return c.lastDay, nil
 	}
 	day, err := c.form.date.Parse(text)
+	if err != nil && c.form.date.String() == isoFormat {
+		// With the year in front, a lost zero leaves no doubt.
+		if loose, looseErr := c.loose.Parse(text); looseErr == nil {
+			c.lastText, c.lastDay, c.lastISO = text, loose, loose.String()
+			return loose, nil
+		}
+	}
 	if err != nil {
 		return 0, &fault{
 			timesheet.ReasonBadDate, f, quote(text) + " " + err.Error() + ", " + c.form.date.String(),
@@ -53,7 +61,7 @@ func (c *converter) when(e *timesheet.Entry, rec *record, start, end *moment) *f
 	if f := c.wall(rec.End, fieldEnd, end, &v.End); f != nil {
 		return f
 	}
-	date := clean(rec.Date)
+	date := unguard(clean(rec.Date))
 	switch {
 	case date != "":
 		day, f := c.date(date, fieldDate)
@@ -64,6 +72,10 @@ func (c *converter) when(e *timesheet.Entry, rec *record, start, end *moment) *f
 				// Midnight in UTC is how some write a day; no zone may move it.
 				day, f = m.day, nil
 				v.Date = day.String()
+				if c.t.lay.preset != nil && !c.t.has(fieldStart) && !m.hasOffset {
+					*start = m
+					v.Start = string(m.clock.AppendClock(nil))
+				}
 			}
 			if f != nil {
 				return f
@@ -83,7 +95,7 @@ func (c *converter) when(e *timesheet.Entry, rec *record, start, end *moment) *f
 	default:
 		return &fault{timesheet.ReasonBadDate, fieldStart, "the start has no date", "map a date column, or export starts with date and time"}
 	}
-	if endDate := clean(rec.EndDate); endDate != "" && end.set && !end.hasDay {
+	if endDate := unguard(clean(rec.EndDate)); endDate != "" && end.set && !end.hasDay {
 		last, iso, day := c.lastText, c.lastISO, c.lastDay
 		d, f := c.date(endDate, fieldEndDate)
 		if f != nil {
@@ -98,7 +110,7 @@ func (c *converter) when(e *timesheet.Entry, rec *record, start, end *moment) *f
 // wall reads a start or end, and sets *as to the time of day that the identity
 // has.
 func (c *converter) wall(text string, f field, m *moment, as *string) *fault {
-	if text = clean(text); text == "" {
+	if text = unguard(clean(text)); text == "" {
 		return nil
 	}
 	if f := c.moment(text, f, m); f != nil {
@@ -126,10 +138,28 @@ func stampSplit(s string) int {
 	return 0
 }
 
+// extended writes a stamp of ISO's basic form, 20261116T080000Z, in the extended
+// one.
+func extended(s string) string {
+	if len(s) < 15 || s[8] != 'T' || digitsOnly(s[:8]) < 8 || digitsOnly(s[9:15]) < 6 {
+		return s
+	}
+	return s[:4] + "-" + s[4:6] + "-" + s[6:8] + "T" + s[9:11] + ":" + s[11:13] + ":" + s[13:]
+}
+
+// digitsOnly counts the digits that s begins with.
+func digitsOnly(s string) (n int) {
+	for n < len(s) && digit(s[n]) {
+		n++
+	}
+	return n
+}
+
 func (c *converter) moment(text string, f field, m *moment) *fault {
 	if text == "" {
 		return nil
 	}
+	text = extended(text)
 	clock := text
 	if i := stampSplit(text); i > 0 {
 		day, err := timesheet.DateFormat{}.Parse(text[:i])
@@ -153,7 +183,7 @@ func (c *converter) moment(text string, f field, m *moment) *fault {
 	if err != nil {
 		return &fault{timesheet.ReasonBadTime, f, quote(text) + " " + err.Error(), "mend the time"}
 	}
-	m.set, m.clock = true, sec
+	m.set, m.clock, m.minutes = true, sec, strings.IndexByte(clock, ':') == strings.LastIndexByte(clock, ':')
 	return nil
 }
 
@@ -187,17 +217,19 @@ func (c *converter) instants(e *timesheet.Entry, start, end *moment) {
 	if !start.set {
 		return
 	}
-	at := func(m *moment) time.Time {
-		if m.hasOffset {
-			return time.Unix(m.unix(), 0).In(c.cfg.Location)
-		}
-		y, mo, d := m.day.Time().Date()
-		return time.Date(y, mo, d, 0, 0, int(m.clock), 0, c.cfg.Location)
-	}
-	e.Start = at(start)
+	e.Start = c.at(start)
 	if !end.set {
 		*end = *start
 		end.clock += e.Duration
 	}
-	e.End = at(end)
+	e.End = c.at(end)
+}
+
+// at is when m is, in the source's zone.
+func (c *converter) at(m *moment) time.Time {
+	if m.hasOffset {
+		return time.Unix(m.unix(), 0).In(c.cfg.Location)
+	}
+	y, mo, d := m.day.Time().Date()
+	return time.Date(y, mo, d, 0, 0, int(m.clock), 0, c.cfg.Location)
 }

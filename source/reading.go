@@ -88,7 +88,7 @@ func (r *Reading) fingerprint() (sum [32]byte, err error) {
 }
 
 // wayVersion is raised when the same bytes come to be read differently.
-const wayVersion = 2
+const wayVersion = 3
 
 // way encodes everything but the bytes that decides what rows become.
 func (s *Source) way() ([]byte, error) {
@@ -98,7 +98,7 @@ func (s *Source) way() ([]byte, error) {
 		today = s.today().String()
 	}
 	return json.Marshal([]any{
-		wayVersion, c.ID, c.Columns, c.User, c.UserType, c.Defaults, c.Location.String(), c.DateFormat, c.TimeFormat,
+		wayVersion, c.ID, c.Preset, c.Columns, c.User, c.UserType, c.Defaults, c.Location.String(), c.DateFormat, c.TimeFormat,
 		c.DurationFormat, c.Decimal, c.Delimiter, c.Encoding, c.People, c.Projects, c.Rules, c.Limits, today,
 	})
 }

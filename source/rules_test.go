@@ -100,6 +100,35 @@ func TestClockChange(t *testing.T) {
 	}
 }
 
+// A tracker's own duration is believed over a night on which the clocks change,
+// where the change is all that it differs by; and the zone is no part of what
+// the entry is.
+func TestClockChangeStated(t *testing.T) {
+	t.Parallel()
+	berlin, err := time.LoadLocation("Europe/Berlin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for row, want := range map[string]timesheet.Seconds{
+		"2026-10-24,23:00:00,2026-10-25,04:00:00,06:00:00": 6 * 3600, // an hour came twice
+		"2026-10-24,23:00:00,2026-10-25,04:00:00,05:00:00": 5 * 3600, // by the wall
+		"2026-10-25,02:30:00,2026-10-25,02:45:00,01:15:00": 4500,     // began in the first, ended in the second
+		"2026-10-25,02:45:00,2026-10-25,02:15:00,00:30:00": 1800,
+		"2026-03-28,23:00:00,2026-03-29,04:00:00,04:00:00": 4 * 3600, // an hour is missing
+		"2026-03-29,01:30:00,2026-03-29,03:30:10,01:00:10": 3610,
+		"2026-10-24,23:00:00,2026-10-25,04:00:00,04:00:00": 0, // the wrong way round
+		"2026-10-23,23:00:00,2026-10-24,04:00:00,06:00:00": 0, // another night
+		"2026-10-24,23:00:00,2026-10-25,04:00:00,06:10:00": 0, // more than the hour
+	} {
+		cfg := text("Email,Project,Start date,Start time,End date,End time,Duration\nu,P," + row + "\n")
+		cfg.Location = berlin
+		reason, sec, _, _ := only(must(t, cfg))
+		if sec != want || want == 0 && reason != timesheet.ReasonDisagree {
+			t.Errorf("%s: got %d %s, want %d", row, sec, reason, want)
+		}
+	}
+}
+
 func TestMaps(t *testing.T) {
 	t.Parallel()
 	cfg := text("user,date,project,hours\nAda,2026-11-16,Web,1\nu-2,2026-11-16,Other,1\nEve,2026-11-16,Web,1\n")
@@ -148,6 +177,7 @@ func TestStamps(t *testing.T) {
 		"user,start,end,project\nu,2026-11-16 9:00 AM,2026-11-16 1:00 PM,P\n":                   "2026-11-16 4:00:00",
 		"user,start,end,project\nu,2026-11-16T02:00:00Z,2026-11-16T04:00:00Z,P\n":               "2026-11-15 2:00:00",
 		"user,start,end,project\nu,2026-11-16T09:00:00-0500,2026-11-16T15:30:00.25+01:00,P\n":   "2026-11-16 0:30:00",
+		"user,start,end,project\nu,20261116T020000Z,20261116T043015Z,P\n":                       "2026-11-15 2:30:15",
 		"user,date,hours,project\nu,2026-11-16T00:00:00.000Z,1,P\n":                             "2026-11-16 1:00:00",
 		"user,date,start,end,project\nu,2026-11-16,2026-11-16T23:00:00,2026-11-17T01:00:00,P\n": "2026-11-16 2:00:00",
 		"user,date,start,end,end_date,project\nu,16.11.2026,23:00:00,01:00:00,18.11.2026,P\n":   "2026-11-16 26:00:00",

@@ -80,9 +80,13 @@ type Config struct {
 	// HTTP fetches an export.
 	HTTP *HTTP
 
+	// Preset is PresetAuto, or one of Presets: the tracker whose export this is.
+	// Empty is PresetAuto: our own header, or else the tracker that the header
+	// tells of.
+	Preset string
 	// Columns maps fields (user, user_type, date, start, end, end_date,
-	// duration, hours, project, task, notes, id) to headers of the export. Empty:
-	// our own header is expected.
+	// duration, hours, project, task, notes, id) to headers of the export, in the
+	// place of a preset.
 	Columns map[string]string
 	// User and UserType are fixed values for an export that is all one person's.
 	User     string
@@ -132,6 +136,9 @@ type Defaults struct {
 type Rules struct {
 	// MaxPerEntry refuses longer entries. Default: 24 hours.
 	MaxPerEntry timesheet.Seconds
+	// ForgottenTimer holds entries that are longer from start to end: somebody
+	// forgot to stop a timer. Default: 16 hours; negative: never.
+	ForgottenTimer timesheet.Seconds
 	// Future is FutureReject (default) or FutureAllow, for days after today in
 	// the source's zone.
 	Future string
@@ -245,9 +252,10 @@ type Secret func(context.Context) ([]byte, error)
 
 // Source produces Readings.
 type Source struct {
-	cfg    Config
-	layout layout
-	log    *slog.Logger
+	cfg     Config
+	layout  layout   // our own, the columns key's, or the one preset's
+	presets []layout // that a header is compared with
+	log     *slog.Logger
 }
 
 // New checks cfg and fills in its defaults.
@@ -257,6 +265,7 @@ func New(cfg Config) (*Source, error) {
 	}
 	fill(&cfg.SettleFile, time.Minute)
 	fill(&cfg.Rules.MaxPerEntry, 24*3600)
+	fill(&cfg.Rules.ForgottenTimer, 16*3600)
 	fill(&cfg.Rules.Future, FutureReject)
 	fill(&cfg.Rules.UnknownProject, UnknownHold)
 	fill(&cfg.Defaults.UserType, DefaultUserType)
@@ -319,6 +328,9 @@ func New(cfg Config) (*Source, error) {
 	var err error
 	if s.layout, err = newLayout(&cfg); err != nil {
 		return nil, s.fault(err.Error(), "")
+	}
+	if err := s.usePresets(); err != nil {
+		return nil, err
 	}
 	if cfg.HTTP != nil {
 		h := *cfg.HTTP

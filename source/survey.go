@@ -116,7 +116,7 @@ func (r *Reading) header(head []byte, cs charset) (*table, error) {
 	if !whole {
 		lim.Line = max(lim.Line, len(text)+1)
 	}
-	t, err := r.s.layout.findHeader(text, &lim)
+	t, err := r.s.findTable(&r.s.layout, text, &lim)
 	var e *Error
 	if err != nil && !whole && errors.As(err, &e) && e.Line == 0 {
 		e.Message = "no header was found in the first " + strconv.Itoa(headSize>>10) + " KiB"
@@ -133,25 +133,9 @@ func (r *Reading) scan(ctx context.Context, u *unit, cs charset, t *table) (*wat
 	}
 	fr := newFramer(cs.decode(w), t.delim, &cfg.Limits, nil)
 	ev := &evidence{}
-	second := r.s.layout.headings(t)
-	// Columns of which evidence is wanted, in the order of the file.
-	dates := fieldDate
-	if !t.has(fieldDate) {
-		dates = fieldStart
-	}
-	var want [3]struct {
-		at   int
-		kind field
-	}
-	n := 0
-	for i := range t.header {
-		for _, f := range []field{dates, fieldDuration, fieldHours} {
-			if t.at[f] == i && (f == dates && r.s.layout.date == nil || f != dates && r.s.layout.decimal == 0) {
-				want[n].at, want[n].kind = i, f
-				n++
-			}
-		}
-	}
+	second := t.lay.headings(t)
+	want := r.s.wanted(t)
+	n := len(want)
 	var rec frame
 	rows := 0
 	for {
@@ -183,11 +167,7 @@ func (r *Reading) scan(ctx context.Context, u *unit, cs charset, t *table) (*wat
 			if len(raw) > 1 && raw[0] == '"' {
 				raw = raw[1 : len(raw)-1]
 			}
-			if want[k].kind == dates {
-				ev.date(raw, rec.line)
-			} else {
-				ev.number(raw, rec.line)
-			}
+			want[k].see(ev, raw, rec.line)
 			k++
 		}
 	}
@@ -231,7 +211,11 @@ func (f *form) notes(u *unit) (out []string) {
 			ignored = append(ignored, quote(strings.TrimSpace(h)))
 		}
 	}
-	if len(ignored) > 0 {
+	if p := f.table.like; p != nil {
+		out = append(out, u.name+" looks like "+p.title+", but has all columns of our own format and is read by those; preset: "+p.name+" reads the rest of it too")
+	}
+	// What a tracker's export has besides is known.
+	if len(ignored) > 0 && f.table.lay.preset == nil {
 		out = append(out, u.name+": ignored columns: "+strings.Join(ignored, ", "))
 	}
 	return out

@@ -254,7 +254,7 @@ func (p *plan) new(e *timesheet.Entry) error {
 	case e.Day < p.assumed:
 		fate = timesheet.Fate{State: timesheet.StateSent, Detail: "assumed sent before " + p.assumed.String()}
 	case e.Hold != "":
-		fate = timesheet.Fate{State: timesheet.StateHeld, Reason: e.Hold}
+		fate = timesheet.Fate{State: timesheet.StateHeld, Reason: e.Hold, Detail: e.HoldDetail}
 	}
 	p.count(e, fate.State, fate.Reason)
 	return p.tx.Add(e, fate, p.lane(e), p.lanes)
@@ -265,7 +265,7 @@ func (p *plan) known(e *timesheet.Entry, k *timesheet.Known) error {
 	renew := func() error {
 		fate := timesheet.Fate{State: timesheet.StateNew}
 		if e.Hold != "" {
-			fate = timesheet.Fate{State: timesheet.StateHeld, Reason: e.Hold}
+			fate = timesheet.Fate{State: timesheet.StateHeld, Reason: e.Hold, Detail: e.HoldDetail}
 		}
 		p.count(e, fate.State, fate.Reason)
 		p.renewed[k.Key] = e.Digest.Short()
@@ -296,7 +296,9 @@ func (p *plan) known(e *timesheet.Entry, k *timesheet.Known) error {
 			return nil
 		}
 	case timesheet.StateHeld:
-		if k.Reason == timesheet.ReasonProject && e.Hold == "" || changed && k.Reason != timesheet.ReasonChanged {
+		// What the source itself held is let go when it no longer would.
+		ours := k.Reason == timesheet.ReasonProject || k.Reason == timesheet.ReasonForgot
+		if ours && e.Hold != k.Reason || changed && k.Reason != timesheet.ReasonChanged {
 			return renew()
 		}
 	case timesheet.StateNew, timesheet.StateRejected:

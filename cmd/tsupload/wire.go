@@ -231,11 +231,11 @@ func (a *app) newFeed(s *config.Source, opts feedOptions, log *slog.Logger) (upl
 	}
 	var after func() error
 	c := source.Config{
-		Name: s.Name, ID: s.ID, Columns: columnsOf(s.Columns), User: s.User, UserType: s.UserType,
+		Name: s.Name, ID: s.ID, Preset: s.Preset, Columns: columnsOf(s.Columns), User: s.User, UserType: s.UserType,
 		Defaults: source.Defaults{Project: s.Defaults.Project, Task: s.Defaults.Task, UserType: s.Defaults.UserType},
 		Location: location, DateFormat: s.DateFormat, TimeFormat: s.TimeFormat, DurationFormat: s.DurationFormat, Decimal: s.Decimal,
 		People: s.People, Projects: s.Projects,
-		Rules:    source.Rules{MaxPerEntry: seconds(s.Rules.MaxHoursPerEntry), Future: s.Rules.Future, UnknownProject: s.Rules.UnknownProject},
+		Rules:    source.Rules{MaxPerEntry: seconds(s.Rules.MaxHoursPerEntry), ForgottenTimer: forgotten(s.Rules.ForgottenTimer), Future: s.Rules.Future, UnknownProject: s.Rules.UnknownProject},
 		SpoolDir: opts.spool, Logger: log,
 	}
 	switch {
@@ -273,6 +273,15 @@ func (a *app) newFeed(s *config.Source, opts feedOptions, log *slog.Logger) (upl
 		Name: s.Name, ID: s.ID, Source: openSource{src, after}, OnChange: s.OnChange, MaxPerDay: seconds(s.Rules.MaxHoursPerDay), WarnOverlap: s.Rules.Overlap == "warn",
 		Part: a.mended,
 	}, nil
+}
+
+// forgotten is the rule for timers that nobody stopped; 0 in the configuration
+// is no rule.
+func forgotten(d time.Duration) timesheet.Seconds {
+	if d == 0 {
+		return -1
+	}
+	return timesheet.Seconds(d / time.Second)
 }
 
 func seconds(hours float64) timesheet.Seconds { return timesheet.Seconds(hours * 3600) }

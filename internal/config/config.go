@@ -161,6 +161,8 @@ type Rules struct {
 	MaxHoursPerEntry float64 `yaml:"max_hours_per_entry" min:"0.25" max:"168"`
 	// A person's day with more hours than this is held.
 	MaxHoursPerDay float64 `yaml:"max_hours_per_day" min:"0.25" max:"168"`
+	// An entry whose start and end are further apart is held: a timer that nobody stopped. 0s: none is.
+	ForgottenTimer time.Duration `yaml:"forgotten_timer" min:"0s" max:"168h"`
 	// What happens to entries after today: reject, or allow.
 	Future string `yaml:"future" enum:"reject,allow"`
 	// What happens when entries of one person overlap. Only warn is supported so far.
@@ -244,8 +246,8 @@ type Source struct {
 	Schedule string `yaml:"schedule"`
 	// Reference to the URL of a check of its own, in place of notify.ping.
 	Ping SecretRef `yaml:"ping"`
-	// How columns are recognized. Only auto is supported so far; else give columns.
-	Preset string `yaml:"preset" enum:"auto"`
+	// The tracker whose export this is, by which columns and oddities are known; auto: our own columns, or the tracker that the header tells of.
+	Preset string `yaml:"preset" enum:"auto,toggl,clockify,harvest,kimai,tempo,watson,timetagger,simple-time-tracker,clockify-cli,super-productivity"`
 	// Names of the export's columns, in place of the preset.
 	Columns Columns `yaml:"columns"`
 	// The one person whose hours these are, for exports without a person's column.
@@ -489,7 +491,7 @@ func Default() *Config {
 
 		Listen: Listen{Address: "127.0.0.1:9464"},
 		Rules: Rules{
-			MaxHoursPerEntry: 24, MaxHoursPerDay: 24,
+			MaxHoursPerEntry: 24, MaxHoursPerDay: 24, ForgottenTimer: 16 * time.Hour,
 			Future: "reject", Overlap: "warn", UnknownProject: "hold",
 		},
 		Notify: Notify{Remind: 24 * time.Hour, Wait: 15 * time.Second},

@@ -168,6 +168,8 @@ func hintFor(state timesheet.State, reason timesheet.Reason) string {
 		return "mend what was sent in Timesheets by hand, then resolve --skip; or resolve --send to send this one as well"
 	case state == timesheet.StateHeld && reason == timesheet.ReasonProject:
 		return "add the project to the source's projects; it then goes out by itself"
+	case state == timesheet.StateHeld && reason == timesheet.ReasonForgot:
+		return "mend the end in the tracker; or resolve --send where somebody did work that long, or raise rules.forgotten_timer"
 	case state == timesheet.StateHeld && reason == timesheet.ReasonDayTotal:
 		return "mend the day in the tracker, or resolve --send where the hours are right"
 	case state == timesheet.StateHeld:

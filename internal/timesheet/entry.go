@@ -125,6 +125,8 @@ type Entry struct {
 	// Hold is why the source itself wants a person to look before the entry is
 	// sent; empty for most.
 	Hold Reason
+	// HoldDetail says more about Hold, for people; few different texts a read.
+	HoldDetail string
 }
 
 // LogValue shows which entry it is and where it came from, never whose it is
@@ -167,6 +169,7 @@ const (
 	ReasonFuture       Reason = "future"         // after today in the source's zone
 	ReasonTooOld       Reason = "too_old"        // before the year 2000
 	ReasonDisagree     Reason = "disagree"       // start/end and duration differ
+	ReasonDamaged      Reason = "damaged"        // changed by a spreadsheet, beyond repair
 	ReasonBadPerson    Reason = "bad_person"     // control, bidi or zero-width characters in an id
 	ReasonDuplicateID  Reason = "duplicate_id"   // one id, two contents, in one read
 	ReasonUnknownUser  Reason = "unknown_user"   // no person can be told
@@ -181,6 +184,7 @@ const (
 	ReasonDuplicate Reason = "duplicate"    // the same id with the same content, again in one read
 	ReasonRunning   Reason = "running"      // a timer that has not ended
 	ReasonByPerson  Reason = "by_person"    // a person said so: resolve --skip
+	ReasonSubtotal  Reason = "subtotal"     // a sum of other rows
 	ReasonTwoFiles  Reason = "in_two_files" // the same row as in another file of this read
 	ReasonWithdrawn Reason = "withdrawn"    // gone from the source before it was sent
 	ReasonDeleted   Reason = "deleted"      // the tracker says that it was deleted
@@ -193,6 +197,7 @@ const (
 	ReasonDayTotal Reason = "day_total"       // the person's day is over max_hours_per_day
 	ReasonProject  Reason = "unknown_project" // project not in the map
 	ReasonConflict Reason = "conflict"        // the API holds something else under this key
+	ReasonForgot   Reason = "forgotten_timer" // ran from start to end for longer than people work
 )
 
 // Rejection is a permanent refusal of a row or entry, with what a person needs

@@ -1,0 +1,202 @@
+package source
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/exampleco/tsupload/internal/timesheet"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+type presetFile struct {
+	file, preset string
+	seconds      timesheet.Seconds
+	rows         string // entries, skipped, rejected
+	user         string // for exports without a person
+}
+
+// presetFiles are the fixtures of every variant: which preset reads each, and
+// the seconds that are in it, added up by hand from what the tracker means.
+var presetFiles = []presetFile{
+	{"toggl", "toggl", 5415 + 6630 + 1801 + 2*1200, "5 2 1", ""},
+	{"toggl-quoted-eur", "toggl", 5415 + 3600, "2 0 0", ""},
+	{"toggl-no-amount", "toggl", 5415 + 10800, "2 0 0", ""},
+	{"toggl-empty-currency", "toggl", 5415, "1 0 0", ""},
+	{"clockify-us-full", "clockify", 5415 + 3340 + 2700, "3 0 1", ""},
+	{"clockify-eu-compact", "clockify", 5400 + 780 + 3600 + 3900, "4 0 0", ""},
+	{"clockify-type-break", "clockify", 5415 + 40, "2 1 0", ""},
+	{"clockify-iso-decimal", "clockify", 5415 + 3601, "2 0 0", ""},
+	{"clockify-minutes-seconds", "clockify", 3601 + 40, "2 0 0", ""},
+	{"clockify-duration-decimal", "clockify", 12600 + 900, "2 0 0", ""},
+	{"clockify-no-duration", "clockify", 5415 + 3600, "2 0 0", ""},
+	{"clockify-few-columns", "clockify", 5415 + 900, "2 0 0", "ada"},
+	{"clockify-crlf", "clockify", 5415, "1 0 0", ""},
+	{"harvest", "harvest", 5400 + 5400 + 1188, "3 1 0", ""},
+	{"harvest-comma", "harvest", 5400 + 36, "2 0 1", ""},
+	{"harvest-new", "harvest", 27900, "1 0 0", ""},
+	{"kimai", "kimai", 5400 + 2700 + 360, "3 0 1", ""},
+	{"kimai-german", "kimai", 5415 + 420, "2 0 0", ""},
+	{"tempo", "tempo", 5400 + 900, "2 0 0", ""},
+	{"watson", "watson", 5415 + 4200, "2 0 0", "ada"},
+	{"timetagger", "timetagger", 5400 + 900, "2 2 0", ""},
+	{"simple-time-tracker", "simple-time-tracker", 5405 + 40, "2 0 0", "ada"},
+	{"clockify-cli", "clockify-cli", 5415, "1 1 0", ""},
+	{"super-productivity", "super-productivity", 27900 + 2700, "2 1 1", "ada"},
+	{"super-productivity-millis", "super-productivity", 27900 + 1, "2 0 0", "ada"},
+	{"super-productivity-words", "super-productivity", 27900 + 5400 + 2700, "3 0 0", "ada"},
+}
+
+const presetDir = exports + "presets/"
+
+func presetConfig(file, user string) Config {
+	return Config{Name: "acme", Files: []string{presetDir + file + ".csv"}, User: user, Defaults: Defaults{Project: "None"}}
+}
+
+// Every variant is recognized by its header alone, and seconds in are seconds
+// out; the golden file holds each row's fields and short key.
+func TestPresets(t *testing.T) {
+	t.Parallel()
+	for _, c := range presetFiles {
+		t.Run(c.file, func(t *testing.T) {
+			t.Parallel()
+			cfg := presetConfig(c.file, c.user)
+			if c.preset == "super-productivity" {
+				// Our own reading would take the day's first start and last end.
+				var e *Error
+				if _, err := read(t, cfg); !errors.As(err, &e) || !strings.Contains(e.HintText, "set preset: super-productivity") {
+					t.Errorf("got %v", err)
+				}
+				cfg.Preset = c.preset
+			}
+			res := must(t, cfg)
+			if n := len(res.survey.Notes); c.file == "kimai" || c.file == "timetagger" {
+				// All our own columns are there, so these have always been read by them.
+				if n == 0 || !strings.Contains(res.survey.Notes[0], "preset: "+c.preset+" reads the rest") {
+					t.Errorf("got notes %q", res.survey.Notes)
+				}
+				cfg.Preset = c.preset
+				res = must(t, cfg)
+			} else if n > 0 {
+				t.Errorf("got notes %q", res.survey.Notes)
+			}
+			if got := strings.TrimSuffix(res.decision("tracker"), " :1"); got != c.preset {
+				t.Errorf("got preset %q, want %s", got, c.preset)
+			}
+			if got := res.seconds(); got != c.seconds {
+				t.Errorf("got %d seconds, want %d", got, c.seconds)
+			}
+			if got := fmt.Sprint(len(res.entries), len(res.skipped), len(res.rejected)); got != c.rows {
+				t.Errorf("got %s entries, skipped and rejected, want %s", got, c.rows)
+			}
+			golden(t, presetDir+c.file+".golden", rendered(res))
+
+			// Named, the preset reads the same; and no other one reads it.
+			cfg.Preset = c.preset
+			if diff := cmp.Diff(keys(res), keys(must(t, cfg))); diff != "" {
+				t.Error(diff)
+			}
+			for _, other := range Presets() {
+				if cfg.Preset = other; other == c.preset {
+					continue
+				}
+				if _, err := read(t, cfg); err == nil {
+					t.Errorf("preset %s reads it too", other)
+				}
+			}
+		})
+	}
+}
+
+// Every fixture is in the table, and every preset has one.
+func TestPresetFixtures(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob(presetDir + "*.csv")
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	for _, f := range files {
+		name := strings.TrimSuffix(filepath.Base(f), ".csv")
+		if !slices.ContainsFunc(presetFiles, func(c presetFile) bool { return c.file == name }) {
+			t.Errorf("%s is in no test", name)
+		}
+	}
+	for _, p := range Presets() {
+		found := false
+		for _, c := range presetFiles {
+			found = found || c.preset == p
+		}
+		if !found {
+			t.Errorf("preset %s has no fixture", p)
+		}
+	}
+}
+
+// rendered shows what became of each row.
+func rendered(res *result) []byte {
+	var b bytes.Buffer
+	for _, f := range res.survey.Files {
+		for _, d := range f.Decisions {
+			fmt.Fprintf(&b, "%s: %s (%s)\n", d.What, d.Value, d.Evidence[max(0, strings.LastIndexByte(d.Evidence, ':')):])
+		}
+	}
+	type line struct {
+		at   int
+		text string
+	}
+	var lines []line
+	for _, e := range res.entries {
+		at := "-"
+		if !e.Start.IsZero() {
+			at = e.Start.Format("15:04:05") + "-" + e.End.Format("2006-01-02 15:04:05")
+		}
+		lines = append(lines, line{e.Origin.Line, fmt.Sprintf("entry %s %s %s %s %q %q %q %s", e.Key.Packed(e.Day).Day(), at, e.Duration.Clock(), e.Person, e.Project, e.Task, e.Notes, e.Ref())})
+	}
+	for _, s := range res.skipped {
+		lines = append(lines, line{s.Origin.Line, "skipped " + string(s.Reason)})
+	}
+	for _, r := range res.rejected {
+		lines = append(lines, line{r.Origin.Line, fmt.Sprintf("rejected %s %s: %s; %s", r.Reason, r.Column, r.Message, r.Hint)})
+	}
+	slices.SortFunc(lines, func(a, b line) int { return a.at - b.at })
+	for _, l := range lines {
+		fmt.Fprintf(&b, "%d: %s\n", l.at, l.text)
+	}
+	return b.Bytes()
+}
+
+func golden(t *testing.T, path string, got []byte) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(path, got, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), string(got)); diff != "" {
+		t.Errorf("%s: %s", path, diff)
+	}
+}
+
+// keys are the keys of all entries, in order.
+func keys(res *result) []string {
+	var out []string
+	for _, e := range res.entries {
+		out = append(out, fmt.Sprintf("%x", e.Key))
+	}
+	slices.Sort(out)
+	return out
+}

@@ -1,0 +1,117 @@
+package source
+
+import "github.com/exampleco/tsupload/internal/timesheet"
+
+// presets is the table of the trackers. Where two could read a header, the one
+// that uses more of its columns does.
+//
+// None is here of which no real export was seen. Dates, clocks and decimal
+// signs follow the profile of whoever exports; so the file decides them.
+func presets() []preset {
+	return []preset{
+		{
+			// "Amount (USD)" and the like vary with the currency and are not used. An
+			// account without e-mail addresses in its export has names only.
+			name: "toggl", title: "Toggl Track's detailed report",
+			marks: [][]string{{"start date"}, {"start time"}, {"end time"}, {"duration"}},
+			columns: map[field][]string{
+				fieldUser: {"email", "user"}, fieldDate: {"start date"}, fieldStart: {"start time"}, fieldEndDate: {"end date"}, fieldEnd: {"end time"},
+				fieldDuration: {"duration"}, fieldProject: {"project"}, fieldTask: {"task"}, fieldNotes: {"description"},
+			},
+		},
+		{
+			// Many columns can be left out, the durations too.
+			name: "clockify", title: "Clockify's detailed report",
+			marks: [][]string{{"start date"}, {"duration (h)", "duration (decimal)", "group"}},
+			columns: map[field][]string{
+				fieldUser: {"email", "user"}, fieldDate: {"start date"}, fieldStart: {"start time"}, fieldEndDate: {"end date"}, fieldEnd: {"end time"},
+				fieldDuration: {"duration (h)"}, fieldHours: {"duration (decimal)"}, fieldProject: {"project"}, fieldTask: {"task", "activity"},
+				fieldNotes: {"description"}, fieldKind: {"type"},
+			},
+			skip: map[string]timesheet.Reason{"break": timesheet.ReasonBreak},
+		},
+		{
+			name: "clockify-summary", title: "Clockify's summary",
+			marks:  [][]string{{"time (h)"}, {"time (decimal)"}},
+			refuse: "this is Clockify's summary report, which has totals and no entries", useInstead: "export the detailed report instead",
+		},
+		{
+			// The only tracker whose person is two columns, and no e-mail address.
+			name: "harvest", title: "Harvest's detailed time report",
+			marks: [][]string{{"date"}, {"hours"}, {"first name"}, {"last name"}, {"client", "project"}},
+			columns: map[field][]string{
+				fieldUser: {"first name"}, fieldSurname: {"last name"}, fieldDate: {"date"}, fieldHours: {"hours"},
+				fieldProject: {"project"}, fieldTask: {"task"}, fieldNotes: {"notes"},
+			},
+		},
+		{
+			// Headers are in the language of the template, columns as its author chose.
+			// The id stands there only if the template has it.
+			name: "kimai", title: "Kimai's export",
+			marks: [][]string{{"date", "datum"}, {"from", "von", "beginn"}, {"to", "bis", "ende"}, {"duration", "dauer"}, {"activity", "tätigkeit"}},
+			columns: map[field][]string{
+				fieldUser: {"user", "benutzer", "e-mail", "name"}, fieldDate: {"date", "datum"}, fieldStart: {"from", "von", "beginn"},
+				fieldEnd: {"to", "bis", "ende"}, fieldDuration: {"duration", "dauer"}, fieldProject: {"project", "projekt"},
+				fieldTask: {"activity", "tätigkeit"}, fieldNotes: {"description", "beschreibung"}, fieldID: {"id"},
+			},
+		},
+		{
+			// The time in a work date is when the work began.
+			name: "tempo", title: "Tempo's worklogs",
+			marks: [][]string{{"issue key"}, {"hours"}, {"work date"}, {"username", "full name"}},
+			columns: map[field][]string{
+				fieldUser: {"username", "full name"}, fieldDate: {"work date"}, fieldHours: {"hours"}, fieldProject: {"project name", "project key", "account name"},
+				fieldTask: {"issue key"}, fieldNotes: {"work description"},
+			},
+		},
+		{
+			// The id is cut to seven digits, so that two entries can share one.
+			name: "watson", title: "Watson's log",
+			marks: [][]string{{"id"}, {"start"}, {"stop"}, {"project"}, {"tags"}},
+			columns: map[field][]string{
+				fieldStart: {"start"}, fieldEnd: {"stop"}, fieldProject: {"project"}, fieldNotes: {"tags"},
+			},
+		},
+		{
+			// Tags take the place of projects; subtotals stand between the entries.
+			name: "timetagger", title: "TimeTagger's report",
+			marks: [][]string{{"subtotals"}, {"tag_groups"}, {"duration"}, {"date"}, {"start"}, {"stop"}},
+			columns: map[field][]string{
+				fieldUser: {"user"}, fieldDate: {"date"}, fieldStart: {"start"}, fieldEnd: {"stop"}, fieldDuration: {"duration"},
+				fieldProject: {"tags"}, fieldNotes: {"description"}, fieldKind: {"subtotals"},
+			},
+			subtotals: true,
+		},
+		{
+			name: "simple-time-tracker", title: "Simple Time Tracker's backup as CSV",
+			marks: [][]string{{"activity name"}, {"time started"}, {"time ended"}},
+			columns: map[field][]string{
+				fieldStart: {"time started"}, fieldEnd: {"time ended"}, fieldDuration: {"duration"}, fieldProject: {"activity name"}, fieldNotes: {"comment"},
+			},
+			unpadded: true,
+		},
+		{
+			name: "clockify-cli", title: "clockify-cli's report",
+			marks: [][]string{{"id"}, {"project.name"}, {"start"}, {"end"}, {"user.name", "user.email"}},
+			columns: map[field][]string{
+				fieldID: {"id"}, fieldUser: {"user.email", "user.name"}, fieldStart: {"start"}, fieldEnd: {"end"}, fieldDuration: {"duration"},
+				fieldProject: {"project.name"}, fieldTask: {"task.name"}, fieldNotes: {"description"},
+			},
+		},
+		{
+			// A row is a day, or all of a task in it: from its first start to its last
+			// end there are breaks.
+			name: "super-productivity", title: "Super Productivity's worklog",
+			marks: [][]string{{"date"}, {"start"}, {"end"}, {"worked"}, {"titles"}},
+			columns: map[field][]string{
+				fieldDate: {"date"}, fieldDuration: {"worked"}, fieldNotes: {"titles"},
+			},
+			worked: true, insist: true,
+		},
+		{
+			name: "hubstaff-weekly", title: "Hubstaff's weekly report",
+			marks:  [][]string{{"organization"}, {"member"}, {"total worked"}},
+			refuse: "this is Hubstaff's weekly report, with a column for each day and no entries", useInstead: "export the detailed report instead, and map its columns with the columns key",
+		},
+	}
+}
