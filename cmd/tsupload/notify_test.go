@@ -58,7 +58,7 @@ func TestDaemonAndOnceNotify(t *testing.T) {
 		t.Fatal(err)
 	}
 	log := slog.New(slog.DiscardHandler)
-	daemon := pass{app: a, cfg: cfg, sources: cfg.Sources, log: log, observers: a.newObservers(cfg, log)}
+	daemon := pass{app: a, cfg: cfg, sources: cfg.Sources, log: log, observers: a.newObservers(cfg, a.newNotifier(cfg, log), log)}
 	scheduled := func() {
 		again := daemon
 		(&turn{again}).Run(t.Context(), nil, func() {})
@@ -67,7 +67,7 @@ func TestDaemonAndOnceNotify(t *testing.T) {
 			n.Close(t.Context())
 		}
 		a.notifiers.all = nil
-		daemon.observers = a.newObservers(cfg, log)
+		daemon.observers = a.newObservers(cfg, a.newNotifier(cfg, log), log)
 	}
 	check := func(step string, want ...string) {
 		t.Helper()

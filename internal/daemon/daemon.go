@@ -96,6 +96,8 @@ type Settings struct {
 	// half an hour. 0 repeats none.
 	RetryAfter time.Duration
 	Logger     *slog.Logger
+	// Taken is called when a reload makes these settings effective; may be nil.
+	Taken func()
 }
 
 // Config is what a Daemon is made of.

@@ -41,6 +41,9 @@ const policy = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-a
 type ServerConfig struct {
 	// Address is HOST:PORT; port 0 takes a free one.
 	Address string
+	// Guarded tells whether there is a token now; a reload may bring or take it.
+	// Nil: there is one where Token is given.
+	Guarded func() bool
 	// Token reads the token, at most once for each request that presents one; nil: there is none.
 	Token func(ctx context.Context) ([]byte, error)
 	// Live and Ready are what /livez and /readyz look at.
