@@ -190,7 +190,9 @@ func (n *notifier) sourceRun(r *observedRun, name string) notify.SourceRun {
 		s.Exit = exitPerson
 	}
 	if r.report != nil {
-		s.Sent, s.SentSeconds = r.report.Sent.Rows, r.report.Sent.Seconds
+		if e := r.report.Ends[n.ids[name]]; e != nil {
+			s.Sent, s.SentSeconds = e.Sent.Rows, e.Sent.Seconds
+		}
 		for _, of := range r.report.Sources {
 			if of.Name == name {
 				s.Read, s.Failed, s.Exit = of.Rows, of.Err != nil, uploader.Worse(s.Exit, of.Exit())

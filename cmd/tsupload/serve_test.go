@@ -30,7 +30,7 @@ type fakeDaemon struct {
 }
 
 func (f *fakeDaemon) Status() []daemon.Status { return f.sources }
-func (f *fakeDaemon) Progress() time.Time    { return f.progress }
+func (f *fakeDaemon) Progress() time.Time     { return f.progress }
 
 // served is an app in this process, with its listener, against a sandbox.
 type served struct {
