@@ -356,7 +356,10 @@ func (l *Ledger) history(ctx context.Context, w *timesheet.Waiting) ([]Event, er
 		if err != nil {
 			return nil, err
 		}
-		if id == w.Parcel && began != 0 && w.State != timesheet.StateNew && w.State != timesheet.StateHeld && w.State != timesheet.StateSkipped {
+		// When its request began is known while it lasts; of one that is over,
+		// where no other of the parcel has followed.
+		lasts := w.State == timesheet.StateSending || w.State == timesheet.StateInDoubt || w.State == timesheet.StateRejected
+		if id == w.Parcel && began != 0 && (lasts || w.State == timesheet.StateSent && n == 1) {
 			own = append(own, Event{At: timeOf(began), What: "sending", Detail: "the last time"})
 		}
 		events = append(events, own...)
