@@ -39,7 +39,7 @@ type Source struct {
 	// due after until; the zero Last: none ever. Nil: nothing is recorded.
 	Last func(ctx context.Context, until time.Time) (Last, error)
 	// Begin gives a Turn, which the caller closes; ErrBusy where another process
-	// has one.
+	// has one. An error may have a method Exit, the exit status it stands for.
 	Begin func(ctx context.Context) (Turn, error)
 }
 
