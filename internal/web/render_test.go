@@ -259,6 +259,9 @@ func TestWeeksLeftOut(t *testing.T) {
 	if err := web.WriteReport(&page, web.Report{Hours: h}); err != nil {
 		t.Fatal(err)
 	}
+	if !strings.HasPrefix(page.String(), web.ReportHead) {
+		t.Errorf("the report begins with %.200q", page.String())
+	}
 	if got := page.String(); !strings.Contains(got, "2\u00a0more lines left out") || strings.Contains(got, "of older weeks") {
 		t.Errorf("got %q", regexp.MustCompile(`[^>]*left out[^<]*`).FindAllString(got, -1))
 	}
