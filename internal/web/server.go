@@ -71,7 +71,7 @@ func Listen(ctx context.Context, c ServerConfig) (*Server, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.Address)
+	l, err := (&net.ListenConfig{}).Listen(ctx, networkOf(c.Address), c.Address)
 	if err != nil {
 		return nil, err // names the address
 	}
@@ -97,6 +97,14 @@ func (s *Server) Close(ctx context.Context) {
 		_ = s.http.Close()
 	}
 	s.done.Wait()
+}
+
+// networkOf keeps who wrote 0.0.0.0 from listening on every IPv6 address too.
+func networkOf(address string) string {
+	if at, err := netip.ParseAddrPort(address); err == nil && at.Addr().Is4() {
+		return "tcp4"
+	}
+	return "tcp"
 }
 
 func isLoopback(a net.Addr) bool {
