@@ -80,15 +80,15 @@ func (r *skipRule) match(value string) bool {
 	}
 }
 
-// Presets lists the APIs that HTTP.Preset can name.
-func Presets() []string { return slices.Sorted(maps.Keys(apis)) }
+// APIs lists the presets that HTTP.Preset can name.
+func APIs() []string { return slices.Sorted(maps.Keys(apis)) }
 
 // CheckPreset checks what a configuration says beside HTTP.Preset. The error
 // has a hint.
 func CheckPreset(name string, params map[string]string, address string) error {
 	a, ok := apis[name]
 	if !ok {
-		return &Error{Message: quote(name) + " is no preset", HintText: "one of " + strings.Join(Presets(), ", ")}
+		return &Error{Message: quote(name) + " is no preset", HintText: "one of " + strings.Join(APIs(), ", ")}
 	}
 	var known []string
 	for _, p := range a.params {

@@ -73,7 +73,7 @@ func berlin(t *testing.T) *time.Location {
 	return zone
 }
 
-func presetConfig(t *testing.T, name, address string, params map[string]string) Config {
+func apiConfig(t *testing.T, name, address string, params map[string]string) Config {
 	t.Helper()
 	return Config{Location: berlin(t), HTTP: &HTTP{
 		Preset: name, URL: address, Params: params, Token: secret, Transport: &http.Transport{DisableKeepAlives: true},
@@ -112,7 +112,7 @@ func TestTogglAPI(t *testing.T) {
 {"id":40000002,"workspace_id":99,"project_id":23,"task_id":null,"billable":true,"start":"2026-03-02T10:00:00Z","stop":"2026-03-02T11:00:00Z","duration":3600,"description":"another client's","tags":[],"at":"2026-03-02T11:00:00Z","server_deleted_at":null,"user_id":7},
 {"id":40000001,"workspace_id":11,"project_id":22,"task_id":null,"billable":true,"start":"2026-03-01T23:30:00Z","stop":"2026-03-02T01:00:15Z","duration":5415,"description":"Fix cart","tags":["web"],"at":"2026-03-02T09:30:16Z","server_deleted_at":null,"user_id":7}]`
 	})
-	cfg := presetConfig(t, "toggl", tr.URL, map[string]string{"workspace": "11"})
+	cfg := apiConfig(t, "toggl", tr.URL, map[string]string{"workspace": "11"})
 	cfg.People, cfg.Projects = map[string]string{"7": "007"}, map[string]string{"22": "StoreZero"}
 	must(t, cfg).expect(t, `40000001 007 2026-03-02 5415 StoreZero  "Fix cart"`, "1 skipped: running", "2 skipped: running", "3 skipped: deleted", "4 skipped: elsewhere")
 	tr.wants(0, "/api/v9/me/time_entries", "start_date=FROM&end_date=AFTER")
@@ -121,7 +121,7 @@ func TestTogglAPI(t *testing.T) {
 	}
 
 	// One person's, with names instead of ids.
-	cfg = presetConfig(t, "toggl", tr.URL, map[string]string{"workspace": "99"})
+	cfg = apiConfig(t, "toggl", tr.URL, map[string]string{"workspace": "99"})
 	cfg.User, cfg.Columns, cfg.HTTP.Query = "ada", map[string]string{"project": "project_name"}, map[string]string{"meta": "true"}
 	tr.answer = func(int, *http.Request) (map[string]string, int, string) {
 		return nil, 200, `[{"id":1,"workspace_id":99,"project_id":3,"project_name":"Website","start":"2026-03-02T10:00:00+00:00","stop":"2026-03-02T11:00:00+00:00","duration":3600,"description":""}]`
@@ -137,7 +137,7 @@ func TestTogglAPILimit(t *testing.T) {
 		one := `{"id":1,"workspace_id":11,"start":"2026-03-02T10:00:00Z","stop":"2026-03-02T11:00:00Z"}`
 		return nil, 200, "[" + strings.Repeat(one+",", 999) + one + "]"
 	})
-	if _, err := read(t, presetConfig(t, "toggl", tr.URL, map[string]string{"workspace": "11"})); err == nil || !strings.Contains(err.Error(), "there may be more") {
+	if _, err := read(t, apiConfig(t, "toggl", tr.URL, map[string]string{"workspace": "11"})); err == nil || !strings.Contains(err.Error(), "there may be more") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -155,7 +155,7 @@ func TestClockifyAPI(t *testing.T) {
 			entry(2, `{"start":"2026-03-02T10:00:00Z","end":"2026-03-02T10:30:00Z","duration":"PT30M"}`, "BREAK") + "," +
 			entry(1, `{"start":"2026-03-02T08:00:00Z","end":"2026-03-02T09:30:15Z","duration":"PT1H30M15S"}`, "REGULAR") + "]"
 	})
-	res := must(t, presetConfig(t, "clockify", tr.URL+"/api/v1/", map[string]string{"workspace": "w/1", "user": "u7"}))
+	res := must(t, apiConfig(t, "clockify", tr.URL+"/api/v1/", map[string]string{"workspace": "w/1", "user": "u7"}))
 	res.expect(t, `65e2f0000000000000000001 u7 2026-03-02 5415 p9  "Fix cart"`, "1 skipped: running", "2 skipped: break")
 	if !res.survey.Complete || res.survey.Window == nil {
 		t.Errorf("got %+v", res.survey)
@@ -182,7 +182,7 @@ func TestHarvestAPI(t *testing.T) {
 		}
 		return nil, 200, `{"time_entries":[` + entry(636700003, `"7.75"`, "false") + `],"total_entries":3,"page":2,"links":{"next":null}}`
 	})
-	res := must(t, presetConfig(t, "harvest", tr.URL+"/v2", map[string]string{"account": "123"}))
+	res := must(t, apiConfig(t, "harvest", tr.URL+"/v2", map[string]string{"account": "123"}))
 	res.expect(t, `636700001 7 2026-03-02 5400 22 5 "Fix cart"`, `636700003 7 2026-03-02 27900 22 5 "Fix cart"`, "2 skipped: running")
 	if !res.survey.Complete {
 		t.Errorf("the total vouches for both pages: got %v", res.survey.Notes)
@@ -212,7 +212,7 @@ func TestKimaiAPI(t *testing.T) {
 		}
 		return nil, 404, `{"code":404,"message":"Not Found"}`
 	})
-	res := must(t, presetConfig(t, "kimai", tr.URL, map[string]string{"user": "all"}))
+	res := must(t, apiConfig(t, "kimai", tr.URL, map[string]string{"user": "all"}))
 	res.expect(t, `502 7 2026-03-02 5400 22 4 "Fix cart"`, `501 7 2026-03-02 5415 22 4 "Fix cart"`, "1 skipped: running")
 	if !res.survey.Complete {
 		t.Errorf("the total vouches for both pages: got %v", res.survey.Notes)
@@ -229,7 +229,7 @@ func TestKimaiAPI(t *testing.T) {
 // credentials, and says nothing of its token.
 func TestPresetsFaults(t *testing.T) {
 	t.Parallel()
-	for _, name := range Presets() {
+	for _, name := range APIs() {
 		params := map[string]string{}
 		for _, p := range apis[name].params {
 			params[p.name] = "1"
@@ -239,22 +239,22 @@ func TestPresetsFaults(t *testing.T) {
 			empty = fmt.Sprintf(`{%q:[]}`, apis[name].records)
 		}
 		tr := newTracker(t, func(int, *http.Request) (map[string]string, int, string) { return nil, 200, empty })
-		if res := must(t, presetConfig(t, name, tr.URL, params)); res.survey.Rows != 0 || !res.survey.Complete {
+		if res := must(t, apiConfig(t, name, tr.URL, params)); res.survey.Rows != 0 || !res.survey.Complete {
 			t.Errorf("%s: got %+v", name, res.survey)
 		}
 		tr.answer = func(int, *http.Request) (map[string]string, int, string) {
 			return map[string]string{"Content-Type": "text/html"}, 200, "<html>Log in"
 		}
-		if _, err := read(t, presetConfig(t, name, tr.URL, params)); err == nil || !strings.Contains(err.Error(), "login page") || strings.Contains(err.Error(), canary) {
+		if _, err := read(t, apiConfig(t, name, tr.URL, params)); err == nil || !strings.Contains(err.Error(), "login page") || strings.Contains(err.Error(), canary) {
 			t.Errorf("%s: got %v", name, err)
 		}
 		tr.answer = func(int, *http.Request) (map[string]string, int, string) { return nil, 403, canary }
-		if _, err := read(t, presetConfig(t, name, tr.URL, params)); err == nil || !strings.Contains(err.Error(), "403") || strings.Contains(err.Error(), canary) {
+		if _, err := read(t, apiConfig(t, name, tr.URL, params)); err == nil || !strings.Contains(err.Error(), "403") || strings.Contains(err.Error(), canary) {
 			t.Errorf("%s: got %v", name, err)
 		}
 	}
 	for _, name := range []string{"toggl", "clockify", "harvest"} {
-		cfg := presetConfig(t, name, "https://export.test", map[string]string{"workspace": "1", "user": "2", "account": "3"})
+		cfg := apiConfig(t, name, "https://export.test", map[string]string{"workspace": "1", "user": "2", "account": "3"})
 		for p := range cfg.HTTP.Params {
 			if !slices.ContainsFunc(apis[name].params, func(known param) bool { return known.name == p }) {
 				delete(cfg.HTTP.Params, p)
@@ -289,7 +289,7 @@ func FuzzAPI(f *testing.F) {
 	f.Add(uint8(3), `[{"id":501,"begin":"2026-03-02T09:00:00+0100","end":"x","duration":-5415,"user":7,"\u2060refused":"\u2060skip:x"}]`)
 	dir := f.TempDir()
 	f.Fuzz(func(t *testing.T, which uint8, body string) {
-		name := Presets()[int(which)%len(apis)]
+		name := APIs()[int(which)%len(apis)]
 		cfg := Config{SpoolDir: dir, HTTP: &HTTP{Preset: name, URL: "https://export.test", Params: map[string]string{}, MaxPages: 3}}
 		for _, p := range apis[name].params {
 			cfg.HTTP.Params[p.name] = "1"

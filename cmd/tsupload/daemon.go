@@ -114,9 +114,9 @@ type service struct {
 
 // start reads the configuration for the first time.
 func (s *service) start() (scheduler.Settings, error) {
-	cfg, settings, err := s.settings(func(*config.Config) error { return nil })
+	_, settings, err := s.settings(func(*config.Config) error { return nil })
 	if err == nil {
-		s.cfg, s.log = cfg, settings.Logger
+		settings.Taken()
 	}
 	return settings, err
 }
@@ -129,6 +129,12 @@ func (s *service) settings(check func(*config.Config) error) (*config.Config, sc
 	if err != nil {
 		return nil, none, err
 	}
+	if cfg.Origin("log.format") == (config.Origin{}) {
+		cfg.Log.Format = "json" // nobody sits before a daemon
+	}
+	if err := check(cfg); err != nil {
+		return nil, none, err
+	}
 	sources, err := chooseSources(cfg, s.opts)
 	if err != nil {
 		return nil, none, err
@@ -136,15 +142,15 @@ func (s *service) settings(check func(*config.Config) error) (*config.Config, sc
 	if err := cfg.ForUpload(); err != nil {
 		return nil, none, err
 	}
-	if cfg.Origin("log.format") == (config.Origin{}) {
-		cfg.Log.Format = "json" // nobody sits before a daemon
-	}
-	if err := check(cfg); err != nil {
-		return nil, none, err
-	}
 	log := s.logger(cfg)
 	settings := scheduler.Settings{Drain: cfg.Run.Drain, Close: cfg.Notify.Wait, Jitter: cfg.Run.Jitter, RetryAfter: cfg.Run.RetryAfter, Logger: log}
-	observers := s.newObservers(cfg, log)
+	watch := s.newNotifier(cfg, log)
+	observers := s.newObservers(cfg, watch, log)
+	settings.Taken = func() {
+		s.cfg, s.log = cfg, log
+		s.current.Store(cfg)
+		s.notifiers.use(watch)
+	}
 	for i := range sources {
 		if sources[i].Schedule == "" {
 			continue

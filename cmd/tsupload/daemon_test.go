@@ -469,3 +469,33 @@ func TestDaemonNotify(t *testing.T) {
 	hears(1, "STOPPING=1\nEXTEND_TIMEOUT_USEC=60000000\n")
 	d.says(1, "one request may take longer than the watchdog waits")
 }
+
+// The state volume goes away under a daemon, and comes back: nothing is made in
+// its place, the failure has the status that run --once would have, and the
+// runs go on.
+func TestDaemonLosesItsLedger(t *testing.T) {
+	bin := builtProgram(t)
+	t.Parallel()
+	w := newRig(t, bin, levelNamed(t, "L1"))
+	w.grow(4)
+	w.extra = daily + another("broken")
+	w.missed("acme", "broken")
+	d := w.daemon()
+	d.says(1, `"run failed and is repeated"`, `"source":"broken"`, `"exit":7`)
+	state, gone := filepath.Join(w.dir, "state"), filepath.Join(w.dir, "gone")
+	if err := os.Rename(state, gone); err != nil {
+		t.Fatal(err)
+	}
+	d.says(1, `"run failed and is repeated"`, `"source":"broken"`, `"exit":6`, "there is no ledger")
+	if _, err := os.Lstat(state); err == nil {
+		t.Error("a state directory was made")
+	}
+	if err := os.Rename(gone, state); err != nil {
+		t.Fatal(err)
+	}
+	w.export("broken.csv", "y-1")
+	d.says(1, `"run ended"`, `"source":"broken"`, `"exit":0`)
+	if code := d.end(syscall.SIGTERM); code != 0 {
+		t.Errorf("exit status %d", code)
+	}
+}

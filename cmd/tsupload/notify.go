@@ -21,23 +21,35 @@ const silenceLook = 10 * time.Minute
 
 // notifier tells people of runs, as an observer.
 type notifier struct {
-	app *app
-	ids map[string]string // of sources, by name
+	app  *app
+	ids  map[string]string // of sources, by name
+	wait time.Duration     // of notify.wait
 	*notify.Notifier
 }
 
 // notifiers are those of one invocation: a reload makes another, while the one
 // before may still have messages on their way.
 type notifiers struct {
-	mu   sync.Mutex
-	all  []*notifier
-	wait time.Duration
+	mu    sync.Mutex
+	all   []*notifier
+	inUse *notifier // of the configuration in force; nil where that has none
+	wait  time.Duration
+}
+
+// use makes n the one that looks at silence between runs.
+func (l *notifiers) use(n *notifier) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.inUse = n
+	if n != nil {
+		l.wait = n.wait
+	}
 }
 
 // newNotifier makes the notifier that cfg asks for; nil where it asks for none.
 func (a *app) newNotifier(cfg *config.Config, log *slog.Logger) *notifier {
 	c := &cfg.Notify
-	n := &notifier{app: a, ids: map[string]string{}}
+	n := &notifier{app: a, ids: map[string]string{}, wait: c.Wait}
 	secrets := a.resolver(tokencache.NewKeyring())
 	read := func(ref config.SecretRef) notify.Secret {
 		if ref.IsZero() {
@@ -92,7 +104,6 @@ func (a *app) newNotifier(cfg *config.Config, log *slog.Logger) *notifier {
 	a.notifiers.mu.Lock()
 	defer a.notifiers.mu.Unlock()
 	a.notifiers.all = append(a.notifiers.all, n)
-	a.notifiers.wait = c.Wait
 	return n
 }
 
@@ -135,8 +146,8 @@ func (a *app) watchSilence(ctx context.Context) (stop func()) {
 				return
 			case now := <-tick.C:
 				a.notifiers.mu.Lock()
-				if all := a.notifiers.all; len(all) > 0 {
-					all[len(all)-1].Check(now)
+				if n := a.notifiers.inUse; n != nil {
+					n.Check(now)
 				}
 				a.notifiers.mu.Unlock()
 			}
@@ -145,7 +156,10 @@ func (a *app) watchSilence(ctx context.Context) (stop func()) {
 	return func() { cancel(); watching.Wait() }
 }
 
-func (n *notifier) runStarted(_ context.Context, r *observedRun) { n.Started(r.id, r.sources) }
+func (n *notifier) runStarted(_ context.Context, r *observedRun) {
+	n.app.notifiers.use(n)
+	n.Started(r.id, r.sources)
+}
 
 func (n *notifier) runEnded(_ context.Context, r *observedRun) {
 	run := notify.Run{ID: r.id}
@@ -167,7 +181,9 @@ func (n *notifier) sourceRun(r *observedRun, name string) notify.SourceRun {
 		s.Exit = exitPerson
 	}
 	if r.report != nil {
-		s.Sent, s.SentSeconds = r.report.Sent.Rows, r.report.Sent.Seconds
+		if e := r.report.Ends[n.ids[name]]; e != nil {
+			s.Sent, s.SentSeconds = e.Sent.Rows, e.Sent.Seconds
+		}
 		for _, of := range r.report.Sources {
 			if of.Name == name {
 				s.Read, s.Failed, s.Exit = of.Rows, of.Err != nil, uploader.Worse(s.Exit, of.Exit())

@@ -58,7 +58,7 @@ func TestDaemonAndOnceNotify(t *testing.T) {
 		t.Fatal(err)
 	}
 	log := slog.New(slog.DiscardHandler)
-	daemon := pass{app: a, cfg: cfg, sources: cfg.Sources, log: log, observers: a.newObservers(cfg, log)}
+	daemon := pass{app: a, cfg: cfg, sources: cfg.Sources, log: log, observers: a.newObservers(cfg, a.newNotifier(cfg, log), log)}
 	scheduled := func() {
 		again := daemon
 		(&turn{again}).Run(t.Context(), nil, func() {})
@@ -67,7 +67,7 @@ func TestDaemonAndOnceNotify(t *testing.T) {
 			n.Close(t.Context())
 		}
 		a.notifiers.all = nil
-		daemon.observers = a.newObservers(cfg, log)
+		daemon.observers = a.newObservers(cfg, a.newNotifier(cfg, log), log)
 	}
 	check := func(step string, want ...string) {
 		t.Helper()
@@ -125,9 +125,7 @@ func TestWatchSilence(t *testing.T) {
 		cfg.Sources = []config.Source{{Name: "acme", ID: "acme", Timezone: "UTC"}}
 		cfg.Notify.Webhooks = []config.Webhook{{URL: config.SecretRef{Env: "CHAT_URL"}, Preset: "json"}}
 		cfg.Notify.Silence = []config.Silence{{Source: "acme", User: "ada", WorkingDays: 1}}
-		if a.newNotifier(cfg, slog.New(slog.DiscardHandler)) == nil {
-			t.Fatal("there is no observer")
-		}
+		a.notifiers.use(a.newNotifier(cfg, slog.New(slog.DiscardHandler)))
 		stop := a.watchSilence(t.Context())
 		time.Sleep(silenceLook - time.Second)
 		synctest.Wait()
@@ -154,6 +152,8 @@ func TestSourceRun(t *testing.T) {
 	t.Parallel()
 	report := func(stop *uploader.StopError, failed bool) *uploader.Report {
 		r := &uploader.Report{Stop: stop, Sources: []*uploader.SourceReport{{Name: "acme", ID: "a"}, {Name: "other", ID: "o"}}}
+		r.Sent.Rows = 5
+		r.Ends = map[string]*uploader.Ends{"a": {Sent: uploader.Tally{Rows: 2}}, "o": {Sent: uploader.Tally{Rows: 3}}}
 		if failed {
 			r.Sources[0].Err = errors.New("unreadable")
 		}
@@ -183,6 +183,8 @@ func TestSourceRun(t *testing.T) {
 		n := &notifier{app: a, ids: map[string]string{"acme": "a", "other": "o"}}
 		if s := n.sourceRun(&row.run, "acme"); s.Exit != row.exit || s.Failed != row.failed || s.Aborted != row.aborted {
 			t.Errorf("%s: got %+v", name, s)
+		} else if row.run.report != nil && s.Sent != 2 {
+			t.Errorf("%s: sent %d, want those of the source alone", name, s.Sent)
 		}
 	}
 }

@@ -19,6 +19,9 @@ import (
 func (s *service) reload(ctx context.Context) (daemon.Settings, error) {
 	var changed []string
 	cfg, settings, err := s.settings(func(cfg *config.Config) (err error) {
+		if s.cfg.File != "" && cfg.File != s.cfg.File {
+			return usage("put it back", "%s is not there any more", s.cfg.File)
+		}
 		changed = changes(s.cfg, cfg)
 		for _, key := range changed {
 			if why := fixed(key); why != "" {
@@ -33,11 +36,13 @@ func (s *service) reload(ctx context.Context) (daemon.Settings, error) {
 		}
 		err = fmt.Errorf("the configuration has faults: %d", len(faults.Faults))
 	}
+	if err == nil && len(settings.Sources) == 0 {
+		err = daemon.ErrNoSchedule
+	}
 	if err != nil {
 		return daemon.Settings{}, err
 	}
 	s.log.InfoContext(ctx, "configuration read", "file", cfg.File, "changed", strings.Join(changed, ", "))
-	s.cfg, s.log = cfg, settings.Logger
 	return settings, nil
 }
 

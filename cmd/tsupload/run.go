@@ -174,7 +174,7 @@ func runOnce(ctx context.Context, a *app, opts runOptions) error {
 	}
 	a.bare = len(cfg.Sources) == 0
 	p := pass{app: a, cfg: cfg, sources: sources, opts: opts, window: w, log: a.logger(cfg)}
-	p.observers = a.newObservers(cfg, p.log)
+	p.observers = a.newObservers(cfg, a.newNotifier(cfg, p.log), p.log)
 	began := time.Now()
 	r, waiting, err := p.observed(ctx, a.stopping)
 	if r != nil {

@@ -53,7 +53,7 @@ func (a *app) serve(ctx context.Context, cfg *config.Config, state daemonState, 
 		return func() {}, nil
 	}
 	s, err := web.Listen(ctx, web.ServerConfig{
-		Address: cfg.Listen.Address, Token: a.listenToken(), Live: []web.Check{a.live(state, time.Now())}, Ready: a.ready(log),
+		Address: cfg.Listen.Address, Guarded: func() bool { return !a.current.Load().Listen.Token.IsZero() }, Token: a.listenToken(), Live: []web.Check{a.live(state, time.Now())}, Ready: a.ready(log),
 		Metrics: a.metrics.Handler(), Page: page, Logger: log,
 	})
 	if err != nil {
@@ -73,9 +73,6 @@ func (a *app) serve(ctx context.Context, cfg *config.Config, state daemonState, 
 
 // listenToken reads the token that the configuration in force names.
 func (a *app) listenToken() func(ctx context.Context) ([]byte, error) {
-	if a.current.Load().Listen.Token.IsZero() {
-		return nil
-	}
 	secrets := a.resolver(tokencache.NewKeyring())
 	return newRecent(tokenFor, func(ctx context.Context) ([]byte, error) {
 		s, err := secrets.Read(ctx, a.current.Load().Listen.Token)

@@ -112,7 +112,7 @@ func (s *served) open(state daemonState, page http.Handler) {
 func (s *served) pass() {
 	s.t.Helper()
 	p := pass{app: s.app, cfg: s.cfg, sources: s.cfg.Sources[:1], log: s.logger(s.cfg)}
-	p.observers = s.newObservers(s.cfg, p.log)
+	p.observers = s.newObservers(s.cfg, s.newNotifier(s.cfg, p.log), p.log)
 	if _, _, err := p.observed(s.t.Context(), s.stopping); err != nil {
 		s.t.Log(err)
 	}
@@ -287,7 +287,7 @@ func TestServeRefusedConfig(t *testing.T) {
 	s.open(&fakeDaemon{progress: time.Now()}, nil)
 	other := *s.cfg
 	other.State.Dir = filepath.Join(s.dir, "elsewhere")
-	s.newObservers(&other, s.logger(s.cfg))
+	s.newObservers(&other, s.newNotifier(&other, s.logger(s.cfg)), s.logger(s.cfg))
 	s.figures("tsupload_ledger_readable 1")
 }
 

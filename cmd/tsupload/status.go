@@ -16,6 +16,7 @@ import (
 	"github.com/exampleco/tsupload/internal/ledger"
 	"github.com/exampleco/tsupload/internal/timesheet"
 	"github.com/exampleco/tsupload/tokencache"
+	"github.com/exampleco/tsupload/uploader"
 )
 
 func newStatusCommand(a *app) *cobra.Command {
@@ -259,7 +260,12 @@ func ending(r *ledger.Run) string {
 	if r.Ended.IsZero() {
 		return "goes on, or died"
 	}
-	return fmt.Sprintf("exit %d after %s", r.Exit, r.Ended.Sub(r.Started).Round(time.Millisecond))
+	took := r.Ended.Sub(r.Started).Round(time.Millisecond)
+	if totalsOf(r).Stop == string(uploader.StopDrained) {
+		// The program ended with the status of the signal, which the run does not know.
+		return fmt.Sprintf("asked to end after %s", took)
+	}
+	return fmt.Sprintf("exit %d after %s", r.Exit, took)
 }
 
 func (s *standingOf) runsText(a *app) error {

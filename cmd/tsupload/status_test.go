@@ -6,6 +6,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/exampleco/tsupload/internal/ledger"
 )
 
 func TestStatus(t *testing.T) {
@@ -150,5 +153,21 @@ func TestAuth(t *testing.T) {
 	for _, bad := range []string{"", "\n", "two\nlines\n", strings.Repeat("x", maxSecret+1)} {
 		w.stdin = bad
 		w.do(exitUsage, "auth", "set-secret")
+	}
+}
+
+// A run that a signal ended did not find the API unreachable.
+func TestEnding(t *testing.T) {
+	t.Parallel()
+	began := time.Now()
+	for want, r := range map[string]ledger.Run{
+		"goes on, or died":      {Started: began},
+		"exit 5 after 2s":       {Started: began, Ended: began.Add(2 * time.Second), Exit: 5, Summary: `{"stop":"unreachable"}`},
+		"asked to end after 2s": {Started: began, Ended: began.Add(2 * time.Second), Exit: 5, Summary: `{"stop":"drained"}`},
+		"exit 0 after 1m0.001s": {Started: began, Ended: began.Add(time.Minute + time.Millisecond)},
+	} {
+		if got := ending(&r); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
 	}
 }

@@ -44,9 +44,19 @@ func (t turns) begin(ctx context.Context, run string) (daemon.Turn, error) {
 // fail lets the observers know of a run that could not even begin.
 func (p pass) fail(ctx context.Context, err error) error {
 	p.broken = err
-	_, _, err = p.observed(ctx, nil)
-	return err
+	if _, _, err = p.observed(ctx, nil); err == nil {
+		return nil
+	}
+	return &unbegun{err}
 }
+
+// unbegun is a run that could not even begin.
+type unbegun struct{ error }
+
+func (e *unbegun) Unwrap() error { return e.error }
+
+// Exit is what run --once would have ended with.
+func (e *unbegun) Exit() int { return exitCode(e.error) }
 
 // turn is one run of a source, with the ledger open from before its claim until
 // after its end.

@@ -84,14 +84,11 @@ func explainEntry(ctx context.Context, a *app, cfg *config.Config, l *ledger.Led
 	attempts := 0
 	events := []ledger.Event{{At: w.At, What: string(w.State), Detail: w.Detail}}
 	if !w.Row {
-		p, err := l.Parcel(ctx, w.Parcel)
-		if err != nil {
-			return err
-		}
-		attempts = p.Attempts
+		var err error
 		if events, err = l.History(ctx, w); err != nil {
 			return err
 		}
+		attempts = attemptsOf(w.State, events)
 	}
 	if a.json() {
 		line := waitingJSON(cfg, w)
@@ -145,6 +142,35 @@ func explainEntry(ctx context.Context, a *app, cfg *config.Config, l *ledger.Led
 		t.row("  "+moment(e.At, zone), e.What, inWords(e.Detail))
 	}
 	return t.flush()
+}
+
+// attemptsOf is how often an entry was on the wire. What was not simply
+// accepted has its attempts in the history; what was accepted, or has no answer
+// yet, adds one.
+func attemptsOf(state timesheet.State, events []ledger.Event) int {
+	attempts, accepted := 0, 0
+	for _, e := range events {
+		var request struct{ Attempts int }
+		if strings.HasPrefix(e.Detail, "{") && json.Unmarshal([]byte(e.Detail), &request) == nil {
+			attempts += request.Attempts
+		}
+		if e.What == string(timesheet.StateSent) {
+			accepted++
+		}
+	}
+	switch state {
+	case timesheet.StateSending:
+		attempts++
+	case timesheet.StateSent:
+		if accepted == 1 { // a doubt that was settled says so once more
+			attempts++
+		}
+		attempts = max(attempts, 1)
+	case timesheet.StateInDoubt:
+		attempts = max(attempts, 1)
+	default:
+	}
+	return attempts
 }
 
 // numberOf is empty for none.

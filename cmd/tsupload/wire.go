@@ -365,10 +365,11 @@ func (a *app) readLedger(ctx context.Context) (*config.Config, *ledger.Ledger, e
 	return cfg, l, err
 }
 
-// newObservers makes all that want to hear of runs.
-func (a *app) newObservers(cfg *config.Config, log *slog.Logger) []observer {
+// newObservers makes all that want to hear of runs; n is nil where nobody is
+// told.
+func (a *app) newObservers(cfg *config.Config, n *notifier, log *slog.Logger) []observer {
 	all := []observer{a.newMetricsObserver(cfg, log)}
-	if n := a.newNotifier(cfg, log); n != nil {
+	if n != nil {
 		all = append(all, n)
 	}
 	return all

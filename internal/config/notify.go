@@ -40,18 +40,31 @@ func (l *loader) validateNotify() {
 	}
 	if n.Hook != nil {
 		l.told("notify.hook.on", n.Hook.On)
-		if len(n.Hook.Command) > 0 && n.Hook.Command[0] == "" {
+		empty := len(n.Hook.Command) == 0 && l.cfg.origins["notify.hook.command"] != (Origin{})
+		if empty || len(n.Hook.Command) > 0 && n.Hook.Command[0] == "" {
 			l.complain("notify.hook.command", "names no program", "write [PROGRAM, ARGUMENT, ...]")
 		}
+	}
+	if len(n.Silence) > 0 && !n.tells("silence") && !l.badBelow("notify") {
+		l.complain("notify.silence", "nobody is told of it", "give notify.webhooks or notify.hook, with silence in their on, if they have one; pings tell of runs alone")
 	}
 	for i := range n.Silence {
 		l.validateSilence(&n.Silence[i], "notify.silence["+strconv.Itoa(i)+"]")
 	}
 }
 
+// tells finds whether anybody is told of a kind of event.
+func (n *Notify) tells(kind string) bool {
+	asks := func(on []string) bool { return len(on) == 0 || slices.Contains(on, kind) }
+	return n.Hook != nil && asks(n.Hook.On) || slices.ContainsFunc(n.Webhooks, func(w Webhook) bool { return asks(w.On) })
+}
+
 // told checks which events are told.
 func (l *loader) told(key string, on []string) {
 	l.repeated(key, on)
+	if len(on) == 0 && l.cfg.origins[key] != (Origin{}) {
+		l.complain(key, "names nothing", "leave it out to tell everything")
+	}
 	if len(on) == 1 && on[0] == "recovery" {
 		l.complain(key, "names recovery alone", "add what to recover from: failure, rejected, held, in_doubt or silence")
 	}

@@ -39,7 +39,8 @@ type Source struct {
 	// due after until; the zero Last: none ever. Nil: nothing is recorded.
 	Last func(ctx context.Context, until time.Time) (Last, error)
 	// Begin gives a Turn, which the caller closes; ErrBusy where another process
-	// has one. run is the id of its run.
+	// has one. run is the id of its run. An error may have a method Exit, the exit
+	// status it stands for.
 	Begin func(ctx context.Context, run string) (Turn, error)
 }
 
@@ -97,6 +98,8 @@ type Settings struct {
 	// half an hour. 0 repeats none.
 	RetryAfter time.Duration
 	Logger     *slog.Logger
+	// Taken is called when a reload makes these settings effective; may be nil.
+	Taken func()
 }
 
 // Config is what a Daemon is made of.

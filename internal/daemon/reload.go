@@ -18,7 +18,11 @@ func (d *Daemon) reload(ctx context.Context) {
 		err = ErrNoSchedule
 	}
 	if err != nil {
-		d.log.ErrorContext(ctx, "configuration not reloaded; everything stays as it is", "err", err)
+		log := d.log
+		if hint := hintOf(err); hint != "" {
+			log = log.With("hint", hint)
+		}
+		log.ErrorContext(ctx, "configuration not reloaded; everything stays as it is", "err", err)
 		return
 	}
 	d.pending = &fresh
@@ -37,6 +41,9 @@ func (d *Daemon) swap(ctx context.Context) {
 	jobs := jobsOf(fresh.Sources)
 	now := d.clock()
 	d.cfg.Settings = fresh
+	if fresh.Taken != nil {
+		fresh.Taken()
+	}
 	if fresh.Logger != nil {
 		d.log = fresh.Logger
 	}

@@ -76,6 +76,17 @@ func hintOf(err error) string {
 	return ""
 }
 
+// exitOf is the exit status that an error stands for, 1 where it names none.
+func exitOf(err error) int {
+	if e, ok := errors.AsType[interface {
+		error
+		Exit() int
+	}](err); ok {
+		return e.Exit()
+	}
+	return 1
+}
+
 // turn claims the slot, runs the source, and records the end, all under the same
 // lock.
 func (d *Daemon) turn(ctx context.Context, stopping <-chan struct{}, s Source, slot Slot, id string) (out outcome) {
@@ -109,7 +120,7 @@ func (d *Daemon) turn(ctx context.Context, stopping <-chan struct{}, s Source, s
 		out.busy, out.Err = true, err
 	case err != nil:
 		// What cannot be recorded may be a full disk: it may pass.
-		out.Exit, out.Again, out.Err = 1, true, errors.Join(out.Err, err)
+		out.Exit, out.Again, out.Err = exitOf(err), true, errors.Join(out.Err, err)
 	}
 	if p, ok := errors.AsType[*rescue.Error](out.Err); ok {
 		// Repeating it would hit the same bug.

@@ -99,7 +99,7 @@ func planAll(tb testing.TB, l *Ledger, source string, entries []timesheet.Entry,
 func states(tb testing.TB, l *Ledger) map[timesheet.Packed]*timesheet.Waiting {
 	tb.Helper()
 	all := map[timesheet.Packed]*timesheet.Waiting{}
-	listed := map[timesheet.State]int{}
+	listed, listedHours := map[timesheet.State]int{}, map[timesheet.State]timesheet.Seconds{}
 	if err := l.Entries(tb.Context(), Filter{}, func(w *timesheet.Waiting) error {
 		if all[w.Key] != nil {
 			tb.Errorf("%s is there twice: %s and %s", w.Ref, all[w.Key].State, w.State)
@@ -107,6 +107,7 @@ func states(tb testing.TB, l *Ledger) map[timesheet.Packed]*timesheet.Waiting {
 		c := *w
 		all[w.Key] = &c
 		listed[w.State]++
+		listedHours[w.State] += w.Seconds
 		return nil
 	}); err != nil {
 		tb.Fatal(err)
@@ -115,12 +116,13 @@ func states(tb testing.TB, l *Ledger) map[timesheet.Packed]*timesheet.Waiting {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	counted := map[timesheet.State]int{}
+	counted, countedHours := map[timesheet.State]int{}, map[timesheet.State]timesheet.Seconds{}
 	for _, c := range counts {
 		counted[c.State] += c.Entries
+		countedHours[c.State] += c.Seconds
 	}
-	if listed[timesheet.StateSending] == 0 && !maps.Equal(listed, counted) {
-		tb.Errorf("listed %v, counted %v", listed, counted)
+	if !maps.Equal(listed, counted) || !maps.Equal(listedHours, countedHours) {
+		tb.Errorf("listed %v, %v; counted %v, %v", listed, listedHours, counted, countedHours)
 	}
 	return all
 }

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -29,18 +30,14 @@ func (l *Ledger) Counts(ctx context.Context) ([]Count, error) {
 	}
 	rows, err := l.reader.QueryContext(ctx, `
 		WITH one AS (
-			SELECT source, CASE WHEN state <> 'new' THEN state WHEN settled = n THEN 'sent' WHEN begun > settled AND settled = 0 AND begun = n THEN 'sending' ELSE 'new' END AS state,
+			SELECT source, CASE WHEN state <> 'new' THEN state WHEN settled = n THEN 'sent' WHEN begun = n THEN 'sending' ELSE 'new' END AS state,
 				reason, live, live_seconds, changed
-			FROM parcel WHERE state <> 'new' OR settled = 0 OR settled = n
-			UNION ALL
-			SELECT p.source, CASE WHEN e.pos < p.settled THEN 'sent' WHEN e.pos < p.begun THEN 'sending' ELSE 'new' END, p.reason, 1, 0, p.changed
-			FROM parcel p JOIN detail d ON d.parcel = p.id JOIN entry e ON e.parcel = p.id
-			WHERE p.state = 'new' AND p.settled > 0 AND p.settled < p.n
+			FROM parcel WHERE state <> 'new' OR settled = n OR settled = 0 AND begun IN (0, n)
 			UNION ALL
 			SELECT source, state, reason, 1, seconds, changed FROM rejection WHERE state = 'rejected'
 		)
 		SELECT s.name, one.state, one.reason, sum(one.live), sum(one.live_seconds), min(one.changed)
-		FROM one JOIN source s ON s.id = one.source WHERE one.live > 0 GROUP BY 1, 2, 3 ORDER BY 1, 2, 3`)
+		FROM one JOIN source s ON s.id = one.source WHERE one.live > 0 GROUP BY 1, 2, 3`)
 	if err != nil {
 		return nil, explain("count entries", err)
 	}
@@ -55,7 +52,72 @@ func (l *Ledger) Counts(ctx context.Context) ([]Count, error) {
 		c.Oldest = timeOf(oldest)
 		counts = append(counts, c)
 	}
-	return counts, explain("count entries", rows.Err())
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+		return nil, explain("count entries", err)
+	}
+	if counts, err = l.countParts(ctx, counts); err != nil {
+		return nil, explain("count entries", err)
+	}
+	slices.SortFunc(counts, func(a, b Count) int {
+		return cmp.Or(cmp.Compare(a.Source, b.Source), cmp.Compare(a.State, b.State), cmp.Compare(a.Reason, b.Reason))
+	})
+	return counts, nil
+}
+
+// countParts adds the entries of parcels that are on their way in part: one of
+// each lane at most, so they can be read one by one.
+func (l *Ledger) countParts(ctx context.Context, counts []Count) ([]Count, error) {
+	rows, err := l.reader.QueryContext(ctx, `SELECT s.name, p.reason, p.n, p.settled, p.begun, p.gone, p.changed, d.facts
+		FROM parcel p JOIN source s ON s.id = p.source JOIN detail d ON d.parcel = p.id
+		WHERE p.state = 'new' AND p.live > 0 AND p.settled < p.n AND (p.settled > 0 OR p.begun > 0 AND p.begun < p.n)`)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var part Count
+		var n, settled, begun int
+		var goneAt, facts []byte
+		var changed int64
+		if err := rows.Scan(&part.Source, &part.Reason, &n, &settled, &begun, &goneAt, &changed, &facts); err != nil {
+			return nil, err
+		}
+		part.Oldest = timeOf(changed)
+		gone := getPositions(goneAt, n)
+		err := eachFact(facts, n, func(i int, _, _, _, _ string, _ int, _ timesheet.Day, s timesheet.Seconds) {
+			if gone[i] {
+				return
+			}
+			part.State = timesheet.StateNew
+			switch {
+			case i < settled:
+				part.State = timesheet.StateSent
+			case i < begun:
+				part.State = timesheet.StateSending
+			}
+			part.Entries, part.Seconds = 1, s
+			counts = addCount(counts, part)
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return counts, rows.Err()
+}
+
+func addCount(counts []Count, c Count) []Count {
+	i := slices.IndexFunc(counts, func(has Count) bool {
+		return has.Source == c.Source && has.State == c.State && has.Reason == c.Reason
+	})
+	if i < 0 {
+		return append(counts, c)
+	}
+	has := &counts[i]
+	has.Entries, has.Seconds = has.Entries+c.Entries, has.Seconds+c.Seconds
+	if c.Oldest.Before(has.Oldest) {
+		has.Oldest = c.Oldest
+	}
+	return counts
 }
 
 // Filter selects entries. Zero fields select all.
@@ -296,7 +358,10 @@ func (l *Ledger) history(ctx context.Context, w *timesheet.Waiting) ([]Event, er
 		if err != nil {
 			return nil, err
 		}
-		if id == w.Parcel && began != 0 && w.State != timesheet.StateNew && w.State != timesheet.StateHeld && w.State != timesheet.StateSkipped {
+		// When its request began is known while it lasts; of one that is over,
+		// where no other of the parcel has followed.
+		lasts := w.State == timesheet.StateSending || w.State == timesheet.StateInDoubt || w.State == timesheet.StateRejected
+		if id == w.Parcel && began != 0 && (lasts || w.State == timesheet.StateSent && n == 1) {
 			own = append(own, Event{At: timeOf(began), What: "sending", Detail: "the last time"})
 		}
 		events = append(events, own...)

@@ -24,7 +24,7 @@ const (
 // Counts are the numbers of a run. None of them names anybody.
 type Counts struct {
 	Read        int               `json:"read"` // rows of the source
-	Sent        int               `json:"sent"` // entries that the run sent, of all its sources
+	Sent        int               `json:"sent"` // entries of the source that the run sent
 	SentSeconds timesheet.Seconds `json:"sent_seconds"`
 	Waiting                       // of this run and earlier ones
 }

@@ -77,6 +77,8 @@ func (h *Hook) run(ctx context.Context, e *Event, log *slog.Logger) error {
 		log.InfoContext(ctx, "hook said", "run_id", e.Run, "event", string(e.Event), "source", e.Source, "output", strings.ToValidUTF8(text, "\uFFFD"), "bytes", out.n)
 	}
 	switch {
+	case errors.Is(err, exec.ErrWaitDelay):
+		// It ended well, and left something behind that still has its output.
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return fmt.Errorf("the hook took longer than %s", h.Timeout)
 	case err != nil:

@@ -250,7 +250,7 @@ func (n *Notifier) deliver(ctx context.Context, messages []message) {
 					continue
 				}
 				if err := n.send(ctx, name, &m.event); err != nil {
-					n.log.WarnContext(ctx, "notification failed; it is tried again after the next run", "target", name, "run_id", m.event.Run, "event", string(m.event.Event), "source", m.event.Source, "err", err)
+					n.log.WarnContext(ctx, "notification failed; it is tried again after a later run", "target", name, "run_id", m.event.Run, "event", string(m.event.Event), "source", m.event.Source, "err", err)
 					return
 				}
 				n.log.InfoContext(ctx, "notified", "target", name, "run_id", m.event.Run, "event", string(m.event.Event), "source", m.event.Source)

@@ -31,7 +31,8 @@ func (n *Notifier) ended(c *check, run string, sources []SourceRun) {
 		total.Rejected += s.Rejected
 		total.Held += s.Held
 		total.InDoubt += s.InDoubt
-		total.Sent, total.SentSeconds = s.Sent, s.SentSeconds // of the whole run
+		total.Sent += s.Sent
+		total.SentSeconds += s.SentSeconds
 		aborted = aborted || s.Aborted
 		if i == 0 || n.worse(exit, s.Exit) == s.Exit {
 			exit = s.Exit

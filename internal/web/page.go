@@ -114,8 +114,13 @@ func hashOf(text string) string {
 	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
 }
 
-// ReportHead is how every report begins.
-const ReportHead = "<!DOCTYPE html>"
+// ReportHead is how every report begins, and no other page.
+const ReportHead = `<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="generator" content="tsupload">
+`
 
 // WriteReport writes a report as one HTML file that needs no other.
 func WriteReport(w io.Writer, r Report) error {

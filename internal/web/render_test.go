@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/xml"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -244,5 +245,24 @@ func TestPageFails(t *testing.T) {
 	w := get(t, h)
 	if w.Code != http.StatusServiceUnavailable || strings.Contains(w.Body.String(), "planted-canary") || !strings.Contains(w.Body.String(), "cannot be told") {
 		t.Errorf("got %d: %s", w.Code, w.Body)
+	}
+}
+
+// What a long table leaves out need not be old: one week can be too long.
+func TestWeeksLeftOut(t *testing.T) {
+	t.Parallel()
+	h := &timesheet.Hours{}
+	for i := range 1002 {
+		h.Add(fmt.Sprintf("u-%04d", i), "Apollo", timesheet.Day(20_000), 3600)
+	}
+	var page strings.Builder
+	if err := web.WriteReport(&page, web.Report{Hours: h}); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasPrefix(page.String(), web.ReportHead) {
+		t.Errorf("the report begins with %.200q", page.String())
+	}
+	if got := page.String(); !strings.Contains(got, "2\u00a0more lines left out") || strings.Contains(got, "of older weeks") {
+		t.Errorf("got %q", regexp.MustCompile(`[^>]*left out[^<]*`).FindAllString(got, -1))
 	}
 }

@@ -41,6 +41,9 @@ const policy = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-a
 type ServerConfig struct {
 	// Address is HOST:PORT; port 0 takes a free one.
 	Address string
+	// Guarded tells whether there is a token now; a reload may bring or take it.
+	// Nil: there is one where Token is given.
+	Guarded func() bool
 	// Token reads the token, at most once for each request that presents one; nil: there is none.
 	Token func(ctx context.Context) ([]byte, error)
 	// Live and Ready are what /livez and /readyz look at.
@@ -68,7 +71,7 @@ func Listen(ctx context.Context, c ServerConfig) (*Server, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.Address)
+	l, err := (&net.ListenConfig{}).Listen(ctx, networkOf(c.Address), c.Address)
 	if err != nil {
 		return nil, err // names the address
 	}
@@ -94,6 +97,14 @@ func (s *Server) Close(ctx context.Context) {
 		_ = s.http.Close()
 	}
 	s.done.Wait()
+}
+
+// networkOf keeps who wrote 0.0.0.0 from listening on every IPv6 address too.
+func networkOf(address string) string {
+	if at, err := netip.ParseAddrPort(address); err == nil && at.Addr().Is4() {
+		return "tcp4"
+	}
+	return "tcp"
 }
 
 func isLoopback(a net.Addr) bool {

@@ -339,3 +339,16 @@ func TestPanic(t *testing.T) {
 		t.Errorf("got %d", resp.StatusCode)
 	}
 }
+
+// All IPv4 addresses are those of IPv4.
+func TestListenIPv4(t *testing.T) {
+	t.Parallel()
+	s, err := Listen(t.Context(), ServerConfig{Address: "0.0.0.0:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close(t.Context())
+	if !strings.HasPrefix(s.Addr(), "0.0.0.0:") {
+		t.Errorf("listening on %s", s.Addr())
+	}
+}

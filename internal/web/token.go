@@ -10,7 +10,7 @@ import (
 // allowed tells whether a request may see more than the probes and the
 // metrics, and answers it where it may not.
 func (s *Server) allowed(w http.ResponseWriter, r *http.Request) bool {
-	if s.cfg.Token == nil {
+	if s.cfg.Token == nil || s.cfg.Guarded != nil && !s.cfg.Guarded() {
 		if !s.loopback {
 			refuse(w, http.StatusForbidden, "beyond loopback this wants a token, and none is configured: set listen.token")
 		}
