@@ -103,6 +103,12 @@ type Config struct {
 	Decimal string
 	// Delimiter is one of , ; | and tab, or empty or auto: sniffed from the header.
 	Delimiter string
+	// Records is the dotted path of the list of records in a file of JSON; empty:
+	// the file is the list, or has one record on each line.
+	Records string
+	// Sheet is the sheet of a workbook to read; empty: the first with a known
+	// header.
+	Sheet string
 	// Encoding is utf-8, utf-16le, utf-16be, windows-1252, or empty or auto: sniffed.
 	Encoding string
 

@@ -321,14 +321,19 @@ type Defaults struct {
 	UserType string `yaml:"user_type"`
 }
 
-// CSV is the section `csv` of a source.
+// CSV is the section `csv` of a source: files in CSV, XLSX, JSON or NDJSON,
+// each of them perhaps packed with gzip. What a file is, its bytes tell.
 type CSV struct {
-	// File or glob to read; relative to the directory of the configuration file.
+	// File or glob to read (CSV, XLSX, JSON, NDJSON; also packed with gzip); relative to the directory of the configuration file.
 	Path string `yaml:"path" required:"true" check:"glob"`
 	// Character between cells: comma, semicolon, bar or tab (also written as the word tab), or auto.
 	Delimiter string `yaml:"delimiter" enum:"auto ; | , tab \t"`
 	// Encoding of the file.
 	Encoding string `yaml:"encoding" enum:"auto,utf-8,utf-16le,utf-16be,windows-1252"`
+	// Sheet of a workbook (XLSX); empty: the first one with a known header.
+	Sheet string `yaml:"sheet"`
+	// Path of the list of rows in a JSON file, such as data.entries; empty: the file is the list, or has one row on each line (NDJSON).
+	Records string `yaml:"records"`
 	// A file is read when it has been quiet for this long.
 	SettleFile time.Duration `yaml:"settle_file" min:"0s" max:"24h"`
 }
