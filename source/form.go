@@ -278,4 +278,9 @@ func (m *made) decisions(d []timesheet.Decision) []timesheet.Decision {
 }
 
 // section is where the configuration says how files of the source are read.
-func (s *Source) section() string { return "csv" }
+func (s *Source) section() string {
+	if s.cfg.Exec != nil {
+		return "exec"
+	}
+	return "csv"
+}

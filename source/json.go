@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 )
 
@@ -29,6 +30,7 @@ type jsonSpool struct {
 	columns map[string]int
 	names   []string
 	rows    int
+	extra   []string // columns that a record need not have, added where none has
 	lists   []string // paths of lists that are not taken for the records
 
 	dec   *json.Decoder
@@ -239,6 +241,11 @@ func (j *jsonSpool) table(from *os.File, example []string, w *tableWriter) error
 	if j.rows == 0 {
 		// An export without entries has no keys; it is no less an export.
 		names = example
+	}
+	for _, h := range j.extra {
+		if !slices.ContainsFunc(names, func(n string) bool { return fold(n) == h }) {
+			names = append(slices.Clip(names), h)
+		}
 	}
 	if err := w.row(append(append([]string{}, names...), refusedHeader), 0); err != nil {
 		return err

@@ -49,6 +49,13 @@ func (r *Reading) records(ctx context.Context, m *made, to io.Writer) error {
 	if w.broken {
 		return &Error{Message: "the JSON is not valid UTF-8", HintText: "export it again, as UTF-8"}
 	}
+	// A key that no record needed is no column; a file of one timer that still
+	// runs has no end.
+	for _, f := range []field{fieldTask, fieldNotes, fieldEnd} {
+		if r.s.layout.mapped && (f != fieldEnd || j.rows == 1) {
+			j.extra = append(j.extra, r.s.layout.wanted[f]...)
+		}
+	}
 	out := newTableWriter(to)
 	if err := j.table(spool.f, r.s.layout.example(), out); err != nil {
 		return err

@@ -126,10 +126,28 @@ func stampSplit(s string) int {
 	return 0
 }
 
+// extended writes a stamp of ISO's basic form, 20261116T080000Z, in the extended
+// one.
+func extended(s string) string {
+	if len(s) < 15 || s[8] != 'T' || digitsOnly(s[:8]) < 8 || digitsOnly(s[9:15]) < 6 {
+		return s
+	}
+	return s[:4] + "-" + s[4:6] + "-" + s[6:8] + "T" + s[9:11] + ":" + s[11:13] + ":" + s[13:]
+}
+
+// digitsOnly counts the digits that s begins with.
+func digitsOnly(s string) (n int) {
+	for n < len(s) && digit(s[n]) {
+		n++
+	}
+	return n
+}
+
 func (c *converter) moment(text string, f field, m *moment) *fault {
 	if text == "" {
 		return nil
 	}
+	text = extended(text)
 	clock := text
 	if i := stampSplit(text); i > 0 {
 		day, err := timesheet.DateFormat{}.Parse(text[:i])

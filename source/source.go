@@ -1,5 +1,5 @@
 // Package source reads the hours that a contractor keeps elsewhere: CSV files,
-// standard input, or an HTTP export.
+// standard input, an HTTP export, or a program that prints one.
 //
 // A Source is opened once a run; the Reading is gone through twice. Survey
 // finds the structure, decides from the whole file what only the whole file can
@@ -58,7 +58,8 @@ const (
 	UnknownSend  = "send"
 )
 
-// Config describes a Source. Exactly one of Glob, Files, Stdin and HTTP is set.
+// Config describes a Source. Exactly one of Glob, Files, Stdin, HTTP
+// and Exec is set.
 type Config struct {
 	// Name is how people call the source.
 	Name string
@@ -79,6 +80,8 @@ type Config struct {
 	Stdin io.Reader
 	// HTTP fetches an export.
 	HTTP *HTTP
+	// Exec runs a program that prints an export.
+	Exec *Exec
 
 	// Columns maps fields (user, user_type, date, start, end, end_date,
 	// duration, hours, project, task, notes, id) to headers of the export. Empty:
@@ -238,13 +241,13 @@ func New(cfg Config) (*Source, error) {
 		return nil, s.fault("user contains invisible or control characters", "")
 	}
 	given := 0
-	for _, is := range []bool{cfg.Glob != "", len(cfg.Files) > 0, cfg.Stdin != nil, cfg.HTTP != nil} {
+	for _, is := range []bool{cfg.Glob != "", len(cfg.Files) > 0, cfg.Stdin != nil, cfg.HTTP != nil, cfg.Exec != nil} {
 		if is {
 			given++
 		}
 	}
 	if given != 1 {
-		return nil, s.fault("one of csv, http, files or standard input is required, and only one", "")
+		return nil, s.fault("one of csv, http, exec, files or standard input is required, and only one", "")
 	}
 	for key, value := range map[string][2]string{
 		"rules.future":          {cfg.Rules.Future, " reject allow "},
@@ -269,6 +272,12 @@ func New(cfg Config) (*Source, error) {
 		h := *cfg.HTTP
 		s.cfg.HTTP = &h
 		if err := s.checkHTTP(&h); err != nil {
+			return nil, err
+		}
+	}
+	if cfg.Exec != nil {
+		e := *cfg.Exec
+		if err := s.checkExec(&e); err != nil {
 			return nil, err
 		}
 	}
@@ -297,6 +306,8 @@ func (s *Source) Open(ctx context.Context) (*Reading, error) {
 	switch {
 	case s.cfg.HTTP != nil:
 		err = r.openHTTP(ctx)
+	case s.cfg.Exec != nil:
+		err = r.openExec(ctx)
 	case s.cfg.Stdin != nil:
 		err = r.openStdin(ctx)
 	case s.cfg.Glob != "":

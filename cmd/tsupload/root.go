@@ -261,8 +261,8 @@ func newRootCommand(a *app) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "tsupload",
 		Short: "Upload contractors' hours to the Timesheets API, each entry exactly once",
-		Long: `tsupload reads hours from where a contractor keeps them (CSV files, an HTTP
-export) and uploads them to the Timesheets API: each entry exactly once, with
+		Long: `tsupload reads hours from where a contractor keeps them (files, an HTTP export,
+a program) and uploads them to the Timesheets API: each entry exactly once, with
 nothing lost. Running it again is always safe.`,
 		Example: `  tsupload run --dry-run week47.csv            what would be uploaded
   tsupload run --once                          one pass over all sources`,

@@ -322,7 +322,7 @@ func (p *pass) run(ctx context.Context, stopping <-chan struct{}) (_ *uploader.R
 		cfg.Configured = append(cfg.Configured, p.cfg.Sources[i].ID)
 	}
 	for i := range p.sources {
-		feed, err := p.newFeed(&p.sources[i], feedOptions{files: p.opts.files, spool: spool, alive: p.alive}, p.runLog())
+		feed, err := p.newFeed(&p.sources[i], feedOptions{files: p.opts.files, spool: spool, dir: configDir(p.cfg), alive: p.alive}, p.runLog())
 		if err != nil {
 			return nil, nil, err
 		}

@@ -221,6 +221,7 @@ func readValue(ctx context.Context, secrets *config.Resolver, v config.Value) (s
 type feedOptions struct {
 	files []string // read as this source, instead of what it names
 	spool string
+	dir   string // where commands run: that of the configuration
 	alive func() // called with every answer of an export; may be nil
 }
 
@@ -249,10 +250,15 @@ func (a *app) newFeed(s *config.Source, opts feedOptions, log *slog.Logger) (upl
 		if opts.alive != nil {
 			c.HTTP.Transport = livingTransport{http.DefaultTransport, opts.alive}
 		}
+	case s.Exec != nil:
+		c.Exec = &source.Exec{Command: s.Exec.Command, Timeout: s.Exec.Timeout, Dir: opts.dir}
 	}
 	if s.CSV != nil {
 		c.Delimiter, c.Encoding, c.SettleFile = auto(s.CSV.Delimiter), auto(s.CSV.Encoding), max(s.CSV.SettleFile, 1) // none at all is not the default
 		c.Sheet, c.Records = s.CSV.Sheet, s.CSV.Records
+	}
+	if e := s.Exec; e != nil {
+		c.Delimiter, c.Encoding, c.Sheet, c.Records = auto(e.Delimiter), auto(e.Encoding), e.Sheet, e.Records
 	}
 	if a.mended {
 		c.Delimiter, c.Encoding = ",", "utf-8" // as `rejects retry` writes it
@@ -392,4 +398,12 @@ func (a *app) newObservers(cfg *config.Config, log *slog.Logger) []observer {
 		all = append(all, n)
 	}
 	return all
+}
+
+// configDir is the directory of the configuration file; empty without one.
+func configDir(cfg *config.Config) string {
+	if cfg.File == "" {
+		return ""
+	}
+	return filepath.Dir(cfg.File)
 }
