@@ -96,6 +96,8 @@ type app struct {
 	// mended says that the FILE of this invocation is a few rows of its source,
 	// written by `rejects retry`.
 	mended bool
+	// form is what the file decided that those rows were from.
+	form dialect
 }
 
 // run is the program: it returns the exit status.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
@@ -219,7 +220,8 @@ func readValue(ctx context.Context, secrets *config.Resolver, v config.Value) (s
 
 // feedOptions say how a source is read in this run.
 type feedOptions struct {
-	files []string // read as this source, instead of what it names
+	files []string          // read as this source, instead of what it names
+	as    map[string]string // names to show them under
 	spool string
 	dir   string // where commands run: that of the configuration
 	alive func() // called with every answer of an export; may be nil
@@ -242,7 +244,7 @@ func (a *app) newFeed(s *config.Source, opts feedOptions, log *slog.Logger) (upl
 	case len(opts.files) == 1 && opts.files[0] == "-":
 		c.Stdin = a.stdin
 	case len(opts.files) > 0:
-		c.Files = opts.files
+		c.Files, c.As = opts.files, opts.as
 	case s.CSV != nil:
 		c.Glob = s.CSV.Path
 	case s.HTTP != nil:
@@ -262,6 +264,7 @@ func (a *app) newFeed(s *config.Source, opts feedOptions, log *slog.Logger) (upl
 	}
 	if a.mended {
 		c.Delimiter, c.Encoding = ",", "utf-8" // as `rejects retry` writes it
+		c.DateFormat, c.Decimal = cmp.Or(c.DateFormat, a.form.date), cmp.Or(c.Decimal, a.form.decimal)
 	}
 	src, err := source.New(c)
 	if err != nil {
