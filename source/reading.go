@@ -22,6 +22,7 @@ type Reading struct {
 	notes    []string
 	partial  bool // something there was not read, or may be cut off
 	surveyed bool
+	lenient  bool // an unknown header is no reason not to look at a workbook
 }
 
 // Close closes the files and removes what was spooled.

@@ -81,12 +81,16 @@ func (r *Reading) workbook(ctx context.Context, m *made, to io.Writer) error {
 		chosen = b.sheets[i : i+1]
 	}
 	var first error
-	for _, s := range chosen {
+	tries := chosen
+	if r.lenient {
+		tries = append(slices.Clone(chosen), chosen...)
+	}
+	for i, s := range tries {
 		if s.hidden && want == "" {
 			continue
 		}
 		out := newTableWriter(to)
-		found, err := r.sheet(b, s, out)
+		found, err := r.sheet(b, s, out, i >= len(chosen))
 		if found {
 			if err != nil {
 				return brokenBook(err)
@@ -112,8 +116,9 @@ func (r *Reading) workbook(ctx context.Context, m *made, to io.Writer) error {
 	return brokenBook(first)
 }
 
-// sheet writes s as CSV, if a header is found in its first rows.
-func (r *Reading) sheet(b *book, s sheet, out *tableWriter) (found bool, err error) {
+// sheet writes s as CSV, if a header is found in its first rows; with lax,
+// whatever looks like one will do.
+func (r *Reading) sheet(b *book, s sheet, out *tableWriter, lax bool) (found bool, err error) {
 	type line struct {
 		cells  []string
 		number int
@@ -139,10 +144,19 @@ func (r *Reading) sheet(b *book, s sheet, out *tableWriter) (found bool, err err
 		}
 		u := &unit{made: &made{table: true, lines: probe.lines}}
 		t, err := r.header(u.layout(r.s), head.Bytes(), charset{name: utf8Name})
-		if err != nil {
+		if err == nil {
+			width = len(t.header)
+		} else if lax {
+			for _, l := range held {
+				if words(l.cells) > 2 {
+					width = max(width, len(l.cells))
+				}
+			}
+		}
+		if width == 0 {
 			return u.located(err)
 		}
-		found, width = true, len(t.header)
+		found = true
 		for _, l := range held {
 			if err := write(l.cells, l.number); err != nil {
 				return err

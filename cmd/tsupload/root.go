@@ -286,7 +286,7 @@ nothing lost. Running it again is always safe.`,
 	})
 	root.PersistentPreRunE = func(*cobra.Command, []string) error { return a.checkFlags() }
 	root.AddCommand(
-		newRunCommand(a),
+		newRunCommand(a), newInspectCommand(a),
 		newStatusCommand(a), newEntriesCommand(a), newWhyCommand(a), newResolveCommand(a), newRejectsCommand(a), newCheckCommand(a),
 		newLedgerCommand(a), newAuthCommand(a), newConfigCommand(a), newSandboxCommand(a), newVersionCommand(a),
 	)

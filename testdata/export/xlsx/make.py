@@ -61,3 +61,12 @@ for r, (hours, formula) in enumerate([(1.1, None), (80 / 60, "=80/60"), (0.1 + 0
         sheet.write(r, 2, hours, two)
     sheet.write(r, 3, "Website")
 book.close()
+
+# Nobody knows these headers.
+book = openpyxl.Workbook()
+book.active.append(["Stundenzettel"])
+book.active.append([])
+book.active.append(["Mitarbeiter", "Tag", "Std", "Projekt", "Satz"])
+book.active.append(["ada", dt.date(2026, 11, 2), 1.5, "Website", 95])
+book.active.append(["ada", dt.date(2026, 11, 3), 2, "Website"])
+book.save("german.xlsx")
