@@ -1,11 +1,15 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
+	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -18,7 +22,7 @@ import (
 )
 
 func newInspectCommand(a *app) *cobra.Command {
-	var zone string
+	var zone, twin string
 	cmd := &cobra.Command{
 		Use:   "inspect FILE",
 		Short: "Say what an export is, and how to configure it",
@@ -28,13 +32,22 @@ with the line that shows it; how many entries and hours there are, and what woul
 be refused. Then print a source for tsupload.yaml that reads it.
 
 It needs no configuration, sends nothing and writes nothing. Where no column is
-known, columns are guessed by their names: check them. An id is never guessed.`,
+known, columns are guessed by their names: check them. An id is never guessed.
+
+With --anonymize it writes a twin of a CSV file instead, for a report of a fault:
+with the same header, encoding, delimiter, quotation marks, lines and lengths, but
+other letters and digits. Years are moved; days, times of day and hours stay. Look
+through it before you give it away.`,
 		Example: `  tsupload inspect week47.csv
+  tsupload inspect --anonymize harmless.csv week47.csv
   tsupload inspect --timezone Europe/Berlin export.xlsx
   timew export | tsupload inspect -`,
 		Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error { return runInspect(cmd.Context(), a, args[0], zone) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return runInspect(cmd.Context(), a, args[0], zone, twin)
+		},
 	}
+	cmd.Flags().StringVar(&twin, "anonymize", "", "write a harmless twin of the file to `OUT` instead")
 	cmd.Flags().StringVar(&zone, "timezone", "UTC", "`ZONE` of the times in the export, such as Europe/Berlin")
 	return cmd
 }
@@ -57,7 +70,7 @@ type inspection struct {
 	first      []string // of the rejections
 }
 
-func runInspect(ctx context.Context, a *app, file, zone string) error {
+func runInspect(ctx context.Context, a *app, file, zone, twin string) error {
 	location, err := loadLocation(zone)
 	if err != nil {
 		return usage("write an IANA name such as Europe/Berlin, or UTC", "--timezone: %s", err)
@@ -73,10 +86,46 @@ func runInspect(ctx context.Context, a *app, file, zone string) error {
 			return usage("write it to a file", "standard input is longer than %d bytes", maxInspected)
 		}
 		in.cfg.Stdin = strings.NewReader(string(b))
+		if twin != "" {
+			return in.anonymize(ctx, a, twin)
+		}
 		return in.report(ctx, a, string(b))
 	}
 	in.cfg.Files = []string{file}
+	if twin != "" {
+		return in.anonymize(ctx, a, twin)
+	}
 	return in.report(ctx, a, "")
+}
+
+// anonymize writes the twin of the file.
+func (in *inspection) anonymize(ctx context.Context, a *app, out string) (err error) {
+	s, err := source.New(in.cfg)
+	if err != nil {
+		return err
+	}
+	r, err := s.Open(ctx)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	f, err := os.OpenFile(out, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return usage("name another file, or remove it", "%s exists", out)
+	}
+	if err != nil {
+		return usage("name a file in a directory that you can write to", "%s", err)
+	}
+	buf := bufio.NewWriter(f)
+	if err := errors.Join(r.Anonymize(ctx, buf), buf.Flush(), f.Close()); err != nil {
+		return errors.Join(err, os.Remove(out))
+	}
+	if a.json() {
+		return a.emit("anonymized", map[string]any{"file": out})
+	}
+	fmt.Fprintf(a.stdout, "wrote a twin of %s without personal data to %s\n", clean(in.file), clean(out))
+	a.say("look through it before you give it away: headers are as they were")
+	return nil
 }
 
 const maxInspected = 64 << 20
@@ -297,4 +346,3 @@ func (in *inspection) json() map[string]any {
 		"skipped": skipped, "rejected": in.rejected, "config": in.block(),
 	}
 }
-

@@ -105,3 +105,31 @@ func TestInspect(t *testing.T) {
 	}
 	contains(t, out, `form: JSON`, `keys of the records: "start"`, `project: "tags.0"`, `user: USER-ID`)
 }
+
+func TestAnonymize(t *testing.T) {
+	t.Parallel()
+	out := filepath.Join(t.TempDir(), "twin.csv")
+	export := "../../testdata/export/start-end.csv"
+	code, said, log := invoke(t, "", "inspect", "--anonymize", out, export)
+	if code != exitOK || !strings.Contains(said, "wrote a twin") {
+		t.Fatalf("got exit %d\n%s%s", code, said, log)
+	}
+	if info, err := os.Stat(out); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("got %v, %v", info, err)
+	}
+	code, said, _ = invoke(t, "", "inspect", out)
+	if code != exitOK {
+		t.Errorf("got exit %d", code)
+	}
+	contains(t, said, `31 entries, 109:00:00 hours`)
+	if code, _, log := invoke(t, "", "inspect", "--anonymize", out, export); code != exitUsage || !strings.Contains(log, "exists") {
+		t.Errorf("got exit %d\n%s", code, log)
+	}
+	none := filepath.Join(t.TempDir(), "none.csv")
+	if code, _, log := invoke(t, "[]", "inspect", "--anonymize", none, "-"); code != exitSource || !strings.Contains(log, "only CSV") {
+		t.Errorf("got exit %d\n%s", code, log)
+	}
+	if _, err := os.Stat(none); err == nil {
+		t.Error("a file is left behind")
+	}
+}
