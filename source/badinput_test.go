@@ -106,7 +106,7 @@ func TestRefusedFiles(t *testing.T) {
 		"two-tables.csv":         {5, "more than one table", "one table per file"},
 		"appended.csv":           {3, "more than one table", "one table per file"},
 		"cut-last-line.csv":      {3, "cut off in its last line", "export it again"},
-		"json.csv":               {0, "JSON", "http"},
+		"json.csv":               {0, "(date)", "columns"},
 		"none.csv":               {0, "no such file", "path"},
 	} {
 		_, err := read(t, Config{Files: []string{exports + "bad/" + file}})

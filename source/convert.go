@@ -68,10 +68,7 @@ type fault struct {
 // not be parsed. number is the row's, from 1.
 func (c *converter) convert(rec *record, why string, fr *frame, number int) *timesheet.Row {
 	c.row = timesheet.Row{}
-	line := fr.line
-	if c.u.json {
-		line = number
-	}
+	line := c.u.place(fr.line, number)
 	c.entry = timesheet.Entry{Origin: timesheet.Origin{Source: c.cfg.Name, File: c.u.name, Line: line}}
 	e := &c.entry
 	part := partial{}

@@ -76,12 +76,10 @@ func foreign(head []byte) error {
 			Message:  "this is HTML or XML, not CSV; it looks like a login page or an error page",
 			HintText: "open the export in a browser, log in, and check what is downloaded",
 		}
-	case bytes.HasPrefix(head, []byte("\x1f\x8b")):
-		return &Error{Message: "this is a gzip file", HintText: "unpack it first"}
-	case bytes.HasPrefix(head, []byte("PK\x03\x04")):
-		return &Error{Message: "this is a zip file or a spreadsheet (XLSX)", HintText: "save the sheet as CSV UTF-8"}
+	case bytes.HasPrefix(head, []byte("\xd0\xcf\x11\xe0")), bytes.HasPrefix(head, []byte("ÐÏ\x11à")):
+		return &Error{Message: "this is a spreadsheet of an old kind (XLS), or one with a password", HintText: "save it as XLSX or CSV, without a password"}
 	case bytes.HasPrefix(text, []byte("{")), bytes.HasPrefix(text, []byte("[")):
-		return &Error{Message: "this is JSON, not CSV", HintText: "an http source reads JSON with format: json"}
+		return &Error{Message: "this is JSON with a byte-order mark, or not in UTF-8", HintText: "save it as UTF-8 without a byte-order mark"}
 	}
 	return nil
 }

@@ -21,9 +21,10 @@ const settleUnended = 10 * time.Minute
 type unit struct {
 	name  string // as shown
 	f     *os.File
-	spool bool // ours, to be removed
-	gone  bool // already removed
-	json  bool // records of a JSON export, counted instead of lines
+	spool bool  // ours, to be removed
+	gone  bool  // already removed
+	json  bool  // records of a JSON export, counted instead of lines
+	made  *made // what is read in its place; nil: the file itself
 	stamp stamp
 	ended bool // with a newline
 
@@ -78,7 +79,7 @@ func openRegular(path, name string) (*unit, error) {
 		err = &Error{File: name, Message: "this is no regular file but a " + kind(mode), HintText: "name a file; - reads standard input"}
 	}
 	if err == nil {
-		u.ended, err = endsWithNewline(f, u.stamp.size)
+		err = u.end()
 	}
 	if err != nil {
 		_ = f.Close()
@@ -98,6 +99,18 @@ func kind(m fs.FileMode) string {
 	default:
 		return "device"
 	}
+}
+
+// end finds out whether the file is whole as far as its end tells.
+func (u *unit) end() (err error) {
+	head, err := headOf(u.f, u.stamp.size)
+	if err != nil {
+		return err
+	}
+	if u.ended = wholeByForm(head); !u.ended {
+		u.ended, err = endsWithNewline(u.f, u.stamp.size)
+	}
+	return err
 }
 
 // endsWithNewline knows LF in UTF-8 and both kinds of UTF-16.
@@ -142,13 +155,20 @@ func (s *Source) as(path string) string {
 func (r *Reading) add(u *unit) {
 	r.units = append(r.units, u)
 	if !u.ended && u.stamp.size > 0 && !u.json {
-		r.partial = true
-		r.note("%s does not end with a newline: its last row may be cut off", u.name)
+		r.cutNote(u)
 	}
 }
 
+func (r *Reading) cutNote(u *unit) {
+	r.partial = true
+	r.note("%s does not end with a newline: its last row may be cut off", u.name)
+}
+
 func (r *Reading) note(format string, args ...any) {
-	r.notes = append(r.notes, fmt.Sprintf(format, args...))
+	// A file that is read again says the same again.
+	if text := fmt.Sprintf(format, args...); !slices.Contains(r.notes, text) {
+		r.notes = append(r.notes, text)
+	}
 }
 
 func (r *Reading) openGlob(ctx context.Context) error {
@@ -262,12 +282,11 @@ func (u *unit) seal() (err error) {
 	if u.stamp, _, err = stampOf(u.f); err != nil {
 		return err
 	}
-	u.ended, err = endsWithNewline(u.f, u.stamp.size)
-	return err
+	return u.end()
 }
 
 func (u *unit) close() error {
-	err := u.f.Close()
+	err := errors.Join(u.unmake(), u.f.Close())
 	if u.spool && !u.gone {
 		err = errors.Join(err, os.Remove(u.f.Name()))
 	}

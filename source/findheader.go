@@ -111,6 +111,9 @@ func (l *layout) lacks(t *table, lack, want string) error {
 	}
 	shown := make([]string, 0, 12)
 	for _, h := range t.header {
+		if h == refusedHeader {
+			continue
+		}
 		if len(shown) == 12 {
 			shown = append(shown, "...")
 			break

@@ -14,7 +14,7 @@ import (
 // Whatever the bytes, reading them neither panics nor loses a row: read checks
 // that each becomes one thing and that both passes count alike.
 func FuzzRead(f *testing.F) {
-	for _, pattern := range []string{"*.csv", "bad/*.csv"} {
+	for _, pattern := range []string{"*.csv", "bad/*.csv", "xlsx/*.xlsx"} {
 		files, err := filepath.Glob(exports + pattern)
 		if err != nil {
 			f.Fatal(err)
@@ -24,10 +24,15 @@ func FuzzRead(f *testing.F) {
 			if err != nil {
 				f.Fatal(err)
 			}
-			if len(data) < 2000 {
+			if len(data) < 8000 {
 				f.Add(data)
 			}
 		}
+	}
+	record := `{"user":"u","date":"2026-11-16","hours":1,"project":"P","tags":["a",{"b":[]}]}`
+	for _, s := range []string{"[" + record + "]", record + "\n" + record, `{"a":{"b":[` + record + "]}}"} {
+		f.Add([]byte(s))
+		f.Add(gzipped(f, []byte(s)))
 	}
 	dir := f.TempDir()
 	f.Fuzz(func(t *testing.T, data []byte) {

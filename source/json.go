@@ -2,7 +2,7 @@ package source
 
 import (
 	"bufio"
-	"encoding/csv"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -28,9 +28,13 @@ type jsonSpool struct {
 	sum     io.Writer // takes the records of a page; may be nil
 	skip    []skipRule
 
+	key string // of the configuration that gives records; empty: http.records
+
 	columns map[string]int
 	names   []string
 	rows    int
+	extra   []string // columns that a record need not have, added where none has
+	lists   []string // paths of lists that are not taken for the records
 
 	dec   *json.Decoder
 	found bool // the array, on this page
@@ -46,6 +50,7 @@ func newJSONSpool(w io.Writer, records, next string) *jsonSpool {
 // jsonRow is a line of the spool: why it is refused, and column, value pairs.
 type jsonRow struct {
 	Refused string `json:"r,omitempty"`
+	Line    int    `json:"l,omitempty"`
 	Columns []int  `json:"c"`
 	Values  []string
 }
@@ -59,14 +64,10 @@ func (j *jsonSpool) page(r io.Reader) (next string, err error) {
 		return "", jsonFault(err)
 	}
 	if _, err := j.dec.Token(); err != io.EOF {
-		return "", &Error{Message: "something follows the JSON of a page", HintText: "the export is damaged"}
+		return "", &Error{Message: "something follows the JSON of a page", HintText: "the export is damaged; several records stand each on a line of its own (NDJSON)"}
 	}
 	if !j.found {
-		what := "the JSON is no list of records"
-		if j.records != "" {
-			what = "the JSON has no list at " + quote(j.records)
-		}
-		return "", &Error{Message: what, HintText: "set http.records to the path of the list"}
+		return "", j.noList()
 	}
 	return j.link, nil
 }
@@ -80,17 +81,20 @@ func jsonFault(err error) error {
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
 		return &Error{Message: "the JSON ends early: it was cut off", HintText: "run again; nothing of it was used"}
 	case errors.As(err, &syntax):
-		return &Error{Message: "the answer is not valid JSON", HintText: "the export is damaged, or no JSON", Err: err}
+		return &Error{Message: "this is not valid JSON", HintText: "the export is damaged, or no JSON", Err: err}
 	}
 	return err
 }
 
-var errDepth = &Error{Message: fmt.Sprintf("the JSON is nested deeper than %d levels", jsonDepth), HintText: "this is no export"}
+// errDepth makes a new one each time: who reads fills in the place.
+func errDepth() error {
+	return &Error{Message: fmt.Sprintf("the JSON is nested deeper than %d levels", jsonDepth), HintText: "this is no export"}
+}
 
 // walk goes through what surrounds the records.
 func (j *jsonSpool) walk(path string, depth int) error {
 	if depth > jsonDepth {
-		return errDepth
+		return errDepth()
 	}
 	t, err := j.dec.Token()
 	if err != nil {
@@ -102,6 +106,8 @@ func (j *jsonSpool) walk(path string, depth int) error {
 		records := list && path == j.records && !j.found
 		if records {
 			j.found = true
+		} else if list && path != "" && len(j.lists) < 3 && !strings.Contains(path, "[]") {
+			j.lists = append(j.lists, path)
 		}
 		for j.dec.More() {
 			sub := join(path, "[]")
@@ -157,7 +163,11 @@ func (j *jsonSpool) record(depth int) error {
 	if row.Refused == "" {
 		row.Refused = j.skips(&row)
 	}
-	b, err := json.Marshal(&row)
+	return j.put(&row)
+}
+
+func (j *jsonSpool) put(row *jsonRow) error {
+	b, err := json.Marshal(row)
 	if err != nil {
 		return err
 	}
@@ -203,48 +213,41 @@ func (j *jsonSpool) column(path string) int {
 // value adds the value that comes next to row, under path; a nil row drops it.
 func (j *jsonSpool) value(path string, depth int, row *jsonRow) error {
 	if depth > jsonDepth {
-		return errDepth
+		return errDepth()
 	}
 	t, err := j.dec.Token()
 	if err != nil {
 		return err
 	}
-	text := ""
-	switch t := t.(type) {
-	case json.Delim:
-		if path == "" && t != '{' && row != nil {
-			row.Refused = "the record is no object"
+	if open, ok := t.(json.Delim); ok {
+		if path == "" && open != '{' {
+			if row != nil {
+				row.Refused = "the record is no object"
+			}
+			return j.drop(open, depth)
+		}
+		if open == '[' {
+			return j.list(path, depth, row)
 		}
 		seen := map[string]string{}
 		for j.dec.More() {
-			if t == '[' {
-				if err := j.value(path, depth+1, nil); err != nil {
-					return err
-				}
-				continue
-			}
 			k, err := j.dec.Token()
 			if err != nil {
 				return err
 			}
 			key := fmt.Sprint(k)
 			// The last of two would win elsewhere, or the first; nobody can tell.
+			into := row
 			if other, ok := seen[strings.ToLower(key)]; ok && row != nil {
-				row.Refused = "the record has the keys " + quote(other) + " and " + quote(key)
+				row.Refused, into = "the record has the keys "+quote(other)+" and "+quote(key), nil
 			}
 			seen[strings.ToLower(key)] = key
-			if err := j.value(join(path, key), depth+1, row); err != nil {
+			if err := j.value(join(path, key), depth+1, into); err != nil {
 				return err
 			}
 		}
 		_, err = j.dec.Token()
 		return err
-	case string:
-		text = t
-	case json.Number:
-		text = t.String()
-	case bool:
-		text = fmt.Sprint(t)
 	}
 	if row == nil {
 		return nil
@@ -253,6 +256,11 @@ func (j *jsonSpool) value(path string, depth int, row *jsonRow) error {
 		row.Refused = "the record is no object"
 		return nil
 	}
+	return j.put1(path, scalar(t), row)
+}
+
+// put1 adds a value to row.
+func (j *jsonSpool) put1(path, text string, row *jsonRow) error {
 	if _, ok := j.columns[path]; !ok && len(j.names) == jsonColumns {
 		return &Error{Message: fmt.Sprintf("the records have more than %d different keys", jsonColumns), HintText: "this is no export of hours"}
 	}
@@ -265,25 +273,32 @@ func (j *jsonSpool) value(path string, depth int, row *jsonRow) error {
 // csv writes the records as CSV, one column more telling which are refused.
 // Without a record, the header is example.
 func (j *jsonSpool) csv(from *os.File, to io.Writer, example []string) error {
+	return j.table(from, example, newTableWriter(to))
+}
+
+func (j *jsonSpool) table(from *os.File, example []string, w *tableWriter) error {
 	if err := j.w.Flush(); err != nil {
 		return err
 	}
 	if _, err := from.Seek(0, io.SeekStart); err != nil {
 		return err
 	}
-	buf := bufio.NewWriter(to)
-	w := csv.NewWriter(buf)
 	names := j.names
 	if j.rows == 0 {
 		// An export without entries has no keys; it is no less an export.
 		names = example
 	}
-	if err := w.Write(append(append([]string{}, names...), refusedHeader)); err != nil {
+	for _, h := range j.extra {
+		if !slices.ContainsFunc(names, func(n string) bool { return fold(n) == h }) {
+			names = append(slices.Clip(names), h)
+		}
+	}
+	if err := w.row(append(append([]string{}, names...), refusedHeader), 0); err != nil {
 		return err
 	}
 	dec := json.NewDecoder(bufio.NewReader(from))
 	record := make([]string, len(names)+1)
-	for {
+	for number := 1; ; number++ {
 		var row jsonRow
 		if err := dec.Decode(&row); err == io.EOF {
 			break
@@ -298,10 +313,9 @@ func (j *jsonSpool) csv(from *os.File, to io.Writer, example []string) error {
 		if record[len(names)] = row.Refused; row.Refused == "" && len(row.Columns) == 0 {
 			record[len(names)] = "the record is empty"
 		}
-		if err := w.Write(record); err != nil {
+		if err := w.row(record, cmp.Or(row.Line, number)); err != nil {
 			return err
 		}
 	}
-	w.Flush()
-	return errors.Join(w.Error(), buf.Flush())
+	return w.flush()
 }

@@ -25,6 +25,7 @@ type Reading struct {
 	stamp    string // of an export over HTTP; empty where it cannot be asked for changes
 	same     bool   // the server says that the export is what it was
 	surveyed bool
+	lenient  bool // an unknown header is no reason not to look at a workbook
 }
 
 // Close closes the files and removes what was spooled.
@@ -57,7 +58,11 @@ func (r *Reading) Fingerprint(ctx context.Context) ([32]byte, error) {
 		if u.hashed {
 			continue
 		}
-		w := newWatcher(ctxReader{ctx, io.NewSectionReader(u.f, 0, u.stamp.size)}, r.s.cfg.Limits.File)
+		if err := r.prepare(ctx, u); err != nil {
+			return [32]byte{}, r.s.place(u.name, err)
+		}
+		data, n := u.data()
+		w := newWatcher(ctxReader{ctx, io.NewSectionReader(data, 0, n)}, r.s.cfg.Limits.File)
 		if _, err := io.CopyBuffer(io.Discard, struct{ io.Reader }{w}, make([]byte, 256<<10)); err != nil {
 			return [32]byte{}, r.s.place(u.name, err)
 		}
@@ -79,7 +84,8 @@ func (r *Reading) fingerprint() (sum [32]byte, err error) {
 	h.Write(way)
 	for _, u := range r.units {
 		var size [8]byte
-		binary.BigEndian.PutUint64(size[:], uint64(u.stamp.size))
+		_, n := u.data()
+		binary.BigEndian.PutUint64(size[:], uint64(n))
 		h.Write(size[:])
 		h.Write(u.sum[:])
 	}
@@ -99,7 +105,7 @@ func (s *Source) way() ([]byte, error) {
 	}
 	return json.Marshal([]any{
 		wayVersion, c.ID, c.Preset, c.Columns, c.User, c.UserType, c.Defaults, c.Location.String(), c.DateFormat, c.TimeFormat,
-		c.DurationFormat, c.Decimal, c.Delimiter, c.Encoding, c.People, c.Projects, c.Rules, c.Limits, today,
+		c.DurationFormat, c.Decimal, c.Delimiter, c.Encoding, c.Records, c.Sheet, c.People, c.Projects, c.Rules, c.Limits, today,
 	})
 }
 

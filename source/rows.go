@@ -38,7 +38,8 @@ func (r *Reading) rowsOf(ctx context.Context, u *unit, yield func(*timesheet.Row
 			return err
 		}
 		cs := u.form.charset
-		raw := io.NewSectionReader(u.f, int64(cs.bom), u.stamp.size-int64(cs.bom))
+		data, n := u.data()
+		raw := io.NewSectionReader(data, int64(cs.bom), n-int64(cs.bom))
 		conv := newConverter(r.s, u)
 		err := decodeAll(cs.decode(ctxReader{ctx, raw}), u.form.table, &r.s.cfg.Limits, func(rec *record, why string, fr *frame) error {
 			if rows++; rows > u.rows {

@@ -1,5 +1,5 @@
 // Package source reads the hours that a contractor keeps elsewhere: CSV files,
-// standard input, or an HTTP export.
+// standard input, an HTTP export, or a program that prints one.
 //
 // A Source is opened once a run; the Reading is gone through twice. Survey
 // finds the structure, decides from the whole file what only the whole file can
@@ -58,7 +58,8 @@ const (
 	UnknownSend  = "send"
 )
 
-// Config describes a Source. Exactly one of Glob, Files, Stdin and HTTP is set.
+// Config describes a Source. Exactly one of Glob, Files, Stdin, HTTP
+// and Exec is set.
 type Config struct {
 	// Name is how people call the source.
 	Name string
@@ -79,6 +80,8 @@ type Config struct {
 	Stdin io.Reader
 	// HTTP fetches an export.
 	HTTP *HTTP
+	// Exec runs a program that prints an export.
+	Exec *Exec
 
 	// Preset is PresetAuto, or one of Presets: the tracker whose export this is.
 	// Empty is PresetAuto: our own header, or else the tracker that the header
@@ -107,6 +110,12 @@ type Config struct {
 	Decimal string
 	// Delimiter is one of , ; | and tab, or empty or auto: sniffed from the header.
 	Delimiter string
+	// Records is the dotted path of the list of records in a file of JSON; empty:
+	// the file is the list, or has one record on each line.
+	Records string
+	// Sheet is the sheet of a workbook to read; empty: the first with a known
+	// header.
+	Sheet string
 	// Encoding is utf-8, utf-16le, utf-16be, windows-1252, or empty or auto: sniffed.
 	Encoding string
 
@@ -295,13 +304,13 @@ func New(cfg Config) (*Source, error) {
 		return nil, s.fault("user contains invisible or control characters", "")
 	}
 	given := 0
-	for _, is := range []bool{cfg.Glob != "", len(cfg.Files) > 0, cfg.Stdin != nil, cfg.HTTP != nil} {
+	for _, is := range []bool{cfg.Glob != "", len(cfg.Files) > 0, cfg.Stdin != nil, cfg.HTTP != nil, cfg.Exec != nil} {
 		if is {
 			given++
 		}
 	}
 	if given != 1 {
-		return nil, s.fault("one of csv, http, files or standard input is required, and only one", "")
+		return nil, s.fault("one of csv, http, exec, files or standard input is required, and only one", "")
 	}
 	if cfg.HTTP != nil && cfg.HTTP.Preset != "" {
 		h := *cfg.HTTP
@@ -339,6 +348,12 @@ func New(cfg Config) (*Source, error) {
 			return nil, err
 		}
 	}
+	if cfg.Exec != nil {
+		e := *cfg.Exec
+		if err := s.checkExec(&e); err != nil {
+			return nil, err
+		}
+	}
 	return s, nil
 }
 
@@ -372,6 +387,8 @@ func (s *Source) OpenUnless(ctx context.Context, stamp string) (_ *Reading, unch
 	switch {
 	case s.cfg.HTTP != nil:
 		err = r.openHTTP(ctx, stamp)
+	case s.cfg.Exec != nil:
+		err = r.openExec(ctx)
 	case s.cfg.Stdin != nil:
 		err = r.openStdin(ctx)
 	case s.cfg.Glob != "":

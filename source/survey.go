@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -22,8 +23,8 @@ type form struct {
 // Survey is the first pass: it finds out how each file is to be read, refuses
 // what cannot be, and counts the rows.
 func (r *Reading) Survey(ctx context.Context) (timesheet.Survey, error) {
-	sv := timesheet.Survey{Stamp: r.Stamp(), Complete: !r.partial, Window: r.window}
-	notes := r.notes
+	sv := timesheet.Survey{Stamp: r.Stamp(), Window: r.window}
+	var notes []string
 	for _, u := range r.units {
 		file, more, err := r.surveyUnit(ctx, u)
 		if err != nil {
@@ -34,7 +35,7 @@ func (r *Reading) Survey(ctx context.Context) (timesheet.Survey, error) {
 		sv.Rows += file.Rows
 		notes = append(notes, more...)
 	}
-	sv.Notes = notes
+	sv.Notes, sv.Complete = append(slices.Clone(r.notes), notes...), !r.partial
 	sv.Stamp = r.Stamp()
 	r.surveyed = true
 	var err error
@@ -48,7 +49,7 @@ func (r *Reading) surveyUnit(ctx context.Context, u *unit) (timesheet.File, []st
 		file, notes, err := r.surveyOnce(ctx, u)
 		if changed := u.changed(); changed != nil {
 			if attempt == 0 && ctx.Err() == nil {
-				if err := u.seal(); err != nil {
+				if err := errors.Join(u.unmake(), u.seal()); err != nil {
 					return file, nil, err
 				}
 				continue
@@ -60,10 +61,14 @@ func (r *Reading) surveyUnit(ctx context.Context, u *unit) (timesheet.File, []st
 }
 
 func (r *Reading) surveyOnce(ctx context.Context, u *unit) (timesheet.File, []string, error) {
-	lay := &r.s.layout
 	file := timesheet.File{Name: u.name, Size: u.stamp.size}
-	head := make([]byte, min(headSize, u.stamp.size))
-	if _, err := u.f.ReadAt(head, 0); err != nil && err != io.EOF {
+	if err := r.prepare(ctx, u); err != nil {
+		return file, nil, err
+	}
+	lay := u.layout(r.s)
+	data, size := u.data()
+	head := make([]byte, min(headSize, size))
+	if _, err := data.ReadAt(head, 0); err != nil && err != io.EOF {
 		return file, nil, err
 	}
 	cs, err := sniff(head, lay.encoding)
@@ -71,13 +76,16 @@ func (r *Reading) surveyOnce(ctx context.Context, u *unit) (timesheet.File, []st
 		return file, nil, err
 	}
 	for {
-		t, err := r.header(head, cs)
+		t, err := r.header(lay, head, cs)
 		if err != nil {
-			return file, nil, err
+			if u.made != nil && u.made.instead != nil {
+				err = u.made.instead
+			}
+			return file, nil, u.located(err)
 		}
 		w, ev, rows, err := r.scan(ctx, u, cs, t)
 		if err != nil {
-			return file, nil, err
+			return file, nil, u.located(err)
 		}
 		if w.broken && cs.name == utf8Name {
 			if w.wide || !cs.auto {
@@ -90,7 +98,7 @@ func (r *Reading) surveyOnce(ctx context.Context, u *unit) (timesheet.File, []st
 			cs = charset{name: cp1252Name, why: "not valid UTF-8"}
 			continue
 		}
-		if n := u.stamp.size - int64(cs.bom); strings.HasPrefix(cs.name, "utf-16") && n%2 != 0 {
+		if n := size - int64(cs.bom); strings.HasPrefix(cs.name, "utf-16") && n%2 != 0 {
 			return file, nil, &Error{Message: "the file is UTF-16 but has an odd number of bytes: it is cut off", HintText: "export it again"}
 		}
 		u.sum = [32]byte(w.sum.Sum(nil))
@@ -98,12 +106,15 @@ func (r *Reading) surveyOnce(ctx context.Context, u *unit) (timesheet.File, []st
 		u.form = &form{charset: cs, table: t}
 		file.Rows = rows
 		file.Decisions, err = u.form.decide(lay, ev, u.name)
+		if u.made != nil {
+			file.Decisions = u.made.decisions(file.Decisions)
+		}
 		return file, u.form.notes(u), err
 	}
 }
 
 // header finds the header in the head of the file.
-func (r *Reading) header(head []byte, cs charset) (*table, error) {
+func (r *Reading) header(lay *layout, head []byte, cs charset) (*table, error) {
 	whole := len(head) < headSize
 	text, err := io.ReadAll(cs.decode(strings.NewReader(string(head[cs.bom:]))))
 	if err != nil {
@@ -116,7 +127,7 @@ func (r *Reading) header(head []byte, cs charset) (*table, error) {
 	if !whole {
 		lim.Line = max(lim.Line, len(text)+1)
 	}
-	t, err := r.s.findTable(&r.s.layout, text, &lim)
+	t, err := r.s.findTable(lay, text, &lim)
 	var e *Error
 	if err != nil && !whole && errors.As(err, &e) && e.Line == 0 {
 		e.Message = "no header was found in the first " + strconv.Itoa(headSize>>10) + " KiB"
@@ -127,7 +138,8 @@ func (r *Reading) header(head []byte, cs charset) (*table, error) {
 // scan goes through the whole file once: hash, encoding, row count, evidence.
 func (r *Reading) scan(ctx context.Context, u *unit, cs charset, t *table) (*watcher, *evidence, int, error) {
 	cfg := &r.s.cfg
-	w := newWatcher(ctxReader{ctx, io.NewSectionReader(u.f, 0, u.stamp.size)}, cfg.Limits.File)
+	data, size := u.data()
+	w := newWatcher(ctxReader{ctx, io.NewSectionReader(data, 0, size)}, cfg.Limits.File)
 	if _, err := io.CopyN(io.Discard, w, int64(cs.bom)); err != nil {
 		return nil, nil, 0, err
 	}
@@ -167,7 +179,7 @@ func (r *Reading) scan(ctx context.Context, u *unit, cs charset, t *table) (*wat
 			if len(raw) > 1 && raw[0] == '"' {
 				raw = raw[1 : len(raw)-1]
 			}
-			want[k].see(ev, raw, rec.line)
+			want[k].see(ev, raw, u.place(rec.line, rows))
 			k++
 		}
 	}

@@ -97,6 +97,9 @@ func watchdog(log *slog.Logger, cfg *config.Config) time.Duration {
 		if h := cfg.Sources[i].HTTP; h != nil {
 			longest = max(longest, h.Timeout)
 		}
+		if e := cfg.Sources[i].Exec; e != nil {
+			longest = max(longest, e.Timeout)
+		}
 	}
 	if every > 0 && every < 2*longest {
 		log.Warn("one request may take longer than the watchdog waits", "watchdog", every.String(), "request", longest.String(), "hint", "set WatchdogSec to at least "+(2*longest).String())

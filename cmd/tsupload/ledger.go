@@ -202,7 +202,7 @@ func (a *app) rebuild(ctx context.Context, cfg *config.Config, work string) (fou
 	defer func() { err = errors.Join(err, l.Close()) }()
 	var feeds []uploader.Feed
 	for i := range cfg.Sources {
-		feed, err := a.newFeed(&cfg.Sources[i], feedOptions{spool: work}, log)
+		feed, err := a.newFeed(&cfg.Sources[i], feedOptions{spool: work, dir: configDir(cfg)}, log)
 		if err != nil {
 			return found, err
 		}

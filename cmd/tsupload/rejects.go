@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -36,13 +35,16 @@ them in a spreadsheet or an editor, and feed them back.`,
 	export := &cobra.Command{
 		Use:   "export",
 		Short: "Write rejected rows in the source's own columns",
-		Long: `Write the open rejected rows of one source as CSV, in UTF-8: the source's own
-columns, then _row, _reason and _hint. Mend the values, leave _row as it is, and
-feed the file back with "tsupload rejects retry". Rows may be deleted from it.
+		Long: `Write the open rejected rows of one source as CSV, with the delimiter and in the
+encoding of the file that they are from: the source's own columns, then _row,
+_reason and _hint. A column _read says how dates and numbers of that file are
+written, where the file decided it. Mend the values, leave _row and _read as they
+are, and feed the file back with "tsupload rejects retry". Rows may be deleted
+from it.
 
 A value that a spreadsheet could take for a formula gets an apostrophe in front;
-retry takes it away again. Where a source's columns have changed, the rows of the
-newest columns are written; the others come once these are closed.
+retry takes it away again. Where a source's columns or their form have changed,
+the newest rows are written; the others come once these are closed.
 
 Entries that the API refused are not rows of this kind: mend them in the tracker,
 or see "tsupload resolve".`,
@@ -75,6 +77,7 @@ const (
 	rowColumn    = "_row"
 	reasonColumn = "_reason"
 	hintColumn   = "_hint"
+	readColumn   = "_read"  // what the file decided
 	extraColumn  = "_extra" // values of a row that is longer than its header
 )
 
@@ -108,7 +111,7 @@ func runRejectsExport(ctx context.Context, a *app, source, file string) error {
 	if err != nil {
 		return err
 	}
-	chosen, left, err := chooseRejections(ctx, cfg, l, list, source)
+	chosen, form, left, err := chooseRejections(ctx, cfg, l, list, source)
 	if err != nil {
 		return err
 	}
@@ -127,20 +130,24 @@ func runRejectsExport(ctx context.Context, a *app, source, file string) error {
 		return nil
 	}
 	var b bytes.Buffer
-	if err := writeRejections(&b, chosen); err != nil {
+	if err := writeRejections(&b, chosen, form); err != nil {
+		return err
+	}
+	text, err := form.encode(b.Bytes())
+	if err != nil {
 		return err
 	}
 	if left > 0 {
-		a.say("note: %s with other columns left out: export again once these are closed", count(left, "row"))
+		a.say("note: %s with other columns or in another form left out: export again once these are closed", count(left, "row"))
 	}
 	if file == "" {
-		_, err := a.stdout.Write(b.Bytes())
+		_, err := a.stdout.Write(text)
 		return err
 	}
 	if _, err := os.Lstat(file); err == nil {
 		return usage("name another file, or remove it: it may hold rows that are mended already", "%s exists", file)
 	}
-	if err := replace.File(file, b.Bytes(), 0o600); err != nil {
+	if err := replace.File(file, text, 0o600); err != nil {
 		return err
 	}
 	fmt.Fprintf(a.stdout, "wrote %s of source %s to %s\n", count(len(chosen), "row"), sourceName(cfg, chosen[0].w.Source), file)
@@ -148,9 +155,9 @@ func runRejectsExport(ctx context.Context, a *app, source, file string) error {
 	return nil
 }
 
-// chooseRejections keeps the rows of one source that have the newest columns,
-// and tells how many others of it there are.
-func chooseRejections(ctx context.Context, cfg *config.Config, l *ledger.Ledger, list []rejected, source string) (chosen []rejected, left int, err error) {
+// chooseRejections keeps the rows of one source that have the columns and the
+// form of the newest, and tells how many others of it there are.
+func chooseRejections(ctx context.Context, cfg *config.Config, l *ledger.Ledger, list []rejected, source string) (chosen []rejected, form dialect, left int, err error) {
 	byID := map[string][]rejected{}
 	for _, r := range list {
 		byID[r.w.Source] = append(byID[r.w.Source], r)
@@ -160,19 +167,29 @@ func chooseRejections(ctx context.Context, cfg *config.Config, l *ledger.Ledger,
 	case source != "":
 		counts, err := l.Counts(ctx)
 		if err != nil {
-			return nil, 0, err
+			return nil, form, 0, err
 		}
 		if ids, err = sourceIDs(cfg, []string{source}, counts); err != nil {
-			return nil, 0, err
+			return nil, form, 0, err
 		}
 	case len(ids) > 1:
 		names := make([]string, len(ids))
 		for i, id := range ids {
 			names[i] = sourceName(cfg, id)
 		}
-		return nil, 0, usage("say with --source which: "+strings.Join(names, ", "), "several sources have rejected rows, and a file holds those of one")
+		return nil, form, 0, usage("say with --source which: "+strings.Join(names, ", "), "several sources have rejected rows, and a file holds those of one")
 	case len(ids) == 0:
-		return nil, 0, nil
+		return nil, form, 0, nil
+	}
+	files, err := dialectsOf(ctx, l, ids[0])
+	if err != nil {
+		return nil, form, 0, err
+	}
+	formOf := func(r *rejected) dialect {
+		if d, ok := files[r.r.Origin.File]; ok && d.comma != 0 {
+			return d
+		}
+		return dialect{comma: ','}
 	}
 	all := byID[ids[0]]
 	var newest *rejected
@@ -181,29 +198,37 @@ func chooseRejections(ctx context.Context, cfg *config.Config, l *ledger.Ledger,
 			newest = &all[i]
 		}
 	}
+	if newest != nil {
+		form = formOf(newest)
+	}
 	for _, r := range all {
-		if slices.Equal(r.r.Header, newest.r.Header) {
+		if slices.Equal(r.r.Header, newest.r.Header) && formOf(&r) == form {
 			chosen = append(chosen, r)
 		} else {
 			left++
 		}
 	}
-	return chosen, left, nil
+	return chosen, form, left, nil
 }
 
-// writeRejections writes rows that share a header.
-func writeRejections(w io.Writer, list []rejected) error {
+// writeRejections writes rows that share a header and a form, in UTF-8.
+func writeRejections(w io.Writer, list []rejected, form dialect) error {
 	header := list[0].r.Header
 	extra := 0
 	for _, r := range list {
 		extra = max(extra, len(r.r.Record)-len(header))
 	}
 	out := csv.NewWriter(w)
+	out.Comma = form.comma
 	line := make([]string, 0, len(header)+3+extra)
 	for _, h := range header {
 		line = append(line, guard(h))
 	}
 	line = append(line, rowColumn, reasonColumn, hintColumn)
+	said := form.said()
+	if said != "" {
+		line = append(line, readColumn)
+	}
 	for i := range extra {
 		line = append(line, fmt.Sprintf("%s%d", extraColumn, i+1))
 	}
@@ -224,6 +249,9 @@ func writeRejections(w io.Writer, list []rejected) error {
 			why = r.r.Column + ": " + why
 		}
 		line = append(line, r.w.Ref, guard(fmt.Sprintf("%s: %s", r.r.Reason, why)), guard(r.r.Hint))
+		if said != "" {
+			line = append(line, said)
+		}
 		for i := range extra {
 			value := ""
 			if at := len(header) + i; at < len(r.r.Record) {
@@ -268,6 +296,7 @@ type mendedRow struct {
 	ref    string
 	record []string
 	row    *timesheet.Waiting // the rejected row it stands for
+	form   dialect            // of its file
 }
 
 func runRejectsRetry(ctx context.Context, a *app, file string) (err error) {
@@ -293,26 +322,29 @@ func runRejectsRetry(ctx context.Context, a *app, file string) (err error) {
 	if err != nil {
 		return err
 	}
-	a.mended = true
-	return a.runMended(ctx, cfg, name, path, rows, lines, before)
+	a.mended, a.form = true, rows[0].form
+	return a.runMended(ctx, cfg, name, file, path, rows, lines, before)
 }
 
 // runMended is one pass over the mended rows. What they settle is closed
 // before the report is written, so that it tells how things stand.
-func (a *app) runMended(ctx context.Context, cfg *config.Config, name, path string, rows []mendedRow, lines []int, before map[timesheet.Packed]bool) error {
+func (a *app) runMended(ctx context.Context, cfg *config.Config, name, file, path string, rows []mendedRow, lines []int, before map[timesheet.Packed]bool) error {
 	opts := runOptions{once: true, files: []string{path}, sources: []string{name}}
 	sources, err := chooseSources(cfg, opts)
 	if err != nil {
 		return err
 	}
 	p := pass{app: a, cfg: cfg, sources: sources, opts: opts, log: a.logger(cfg), runID: newRunID()}
+	// The run's id makes it another file than one of the same name before.
+	shown := file + " (" + p.runID + ")"
+	p.opts.as = map[string]string{path: shown}
 	r, waiting, err := p.run(ctx, a.stopping)
 	if r == nil {
 		return err
 	}
 	closed := 0
 	if err == nil && r.Sources[0].Err == nil {
-		closed, waiting, err = a.closeMended(ctx, &p, path, rows, lines, before)
+		closed, waiting, err = a.closeMended(ctx, &p, shown, rows, lines, before)
 	}
 	if err := errors.Join(err, a.report(r, waiting)); err != nil {
 		return err
@@ -335,21 +367,10 @@ func readMended(file string) (header []string, rows []mendedRow, err error) {
 	if err != nil {
 		return nil, nil, usage("name a file that `tsupload rejects export` wrote", "%s", err)
 	}
-	b = bytes.TrimPrefix(b, []byte("\xef\xbb\xbf"))
-	if !utf8.Valid(b) {
-		return nil, nil, usage("save it as CSV in UTF-8", "%s is not in UTF-8", file)
+	if b, err = plainText(b); err != nil {
+		return nil, nil, usage("save it as CSV in UTF-8", "%s: %s", file, err)
 	}
-	first, _, _ := bytes.Cut(b, []byte("\n"))
-	comma := ','
-	for _, c := range ",;\t|" { // a spreadsheet may have saved it in its own dialect
-		if bytes.ContainsRune(first, c) {
-			comma = c
-			break
-		}
-	}
-	in := csv.NewReader(bytes.NewReader(b))
-	in.Comma, in.FieldsPerRecord = comma, -1
-	all, err := in.Read()
+	in, all, err := mendedReader(b)
 	if err != nil {
 		return nil, nil, usage("name a file that `tsupload rejects export` wrote", "%s: %s", file, err)
 	}
@@ -358,7 +379,7 @@ func readMended(file string) (header []string, rows []mendedRow, err error) {
 		return nil, nil, usage("name a file that `tsupload rejects export` wrote, and keep its column "+rowColumn, "%s has no column %s", file, rowColumn)
 	}
 	ours := func(i int) bool {
-		return i < len(all) && (all[i] == rowColumn || all[i] == reasonColumn || all[i] == hintColumn || strings.HasPrefix(all[i], extraColumn))
+		return i < len(all) && (all[i] == rowColumn || all[i] == reasonColumn || all[i] == hintColumn || all[i] == readColumn || strings.HasPrefix(all[i], extraColumn))
 	}
 	for i, h := range all {
 		if !ours(i) {
@@ -379,9 +400,15 @@ func readMended(file string) (header []string, rows []mendedRow, err error) {
 		}
 		row := mendedRow{line: line, ref: record[own]}
 		for i, v := range record {
-			if !ours(i) {
+			switch {
+			case !ours(i):
 				row.record = append(row.record, unguard(v))
+			case all[i] == readColumn:
+				row.form.hear(v)
 			}
+		}
+		if len(rows) > 0 && rows[0].form != row.form {
+			return nil, nil, usage("feed back one file for each form of dates and numbers, as they were exported", "%s:%d has another %s than the rows before", file, line, readColumn)
 		}
 		rows = append(rows, row)
 	}
@@ -439,22 +466,25 @@ func (a *app) matchRows(ctx context.Context, cfg *config.Config, rows *[]mendedR
 	return cfg.Sources[i].Name, before, nil
 }
 
-// writeMended writes rows in the source's columns alone, and returns the line
-// of each.
+// writeMended writes rows in the source's columns alone, each on its line of
+// the mended file, if it was not moved by longer ones, and returns the lines.
 func writeMended(path string, header []string, rows []mendedRow) (lines []int, err error) {
 	var b bytes.Buffer
 	out := csv.NewWriter(&b)
-	write := func(record []string) error {
+	write := func(record []string, line int) error {
+		for bytes.Count(b.Bytes(), []byte("\n")) < line-1 {
+			b.WriteByte('\n')
+		}
 		lines = append(lines, 1+bytes.Count(b.Bytes(), []byte("\n")))
 		err := out.Write(record)
 		out.Flush()
 		return errors.Join(err, out.Error())
 	}
-	if err := write(header); err != nil {
+	if err := write(header, 1); err != nil {
 		return nil, err
 	}
 	for _, r := range rows {
-		if err := write(r.record); err != nil {
+		if err := write(r.record, r.line); err != nil {
 			return nil, err
 		}
 	}
@@ -464,7 +494,7 @@ func writeMended(path string, header []string, rows []mendedRow) (lines []int, e
 // closeMended closes the rejected rows whose mended rows are with the API now,
 // and lists what waits then. A mended row that was refused again is no second
 // row to mend: its first rejection stays, the new one is closed.
-func (a *app) closeMended(ctx context.Context, p *pass, path string, rows []mendedRow, lines []int, before map[timesheet.Packed]bool) (closed int, waiting []*timesheet.Waiting, err error) {
+func (a *app) closeMended(ctx context.Context, p *pass, shown string, rows []mendedRow, lines []int, before map[timesheet.Packed]bool) (closed int, waiting []*timesheet.Waiting, err error) {
 	l, err := a.openLedger(ctx, p.cfg, false, p.runLog())
 	if err != nil {
 		return 0, nil, err
@@ -472,7 +502,7 @@ func (a *app) closeMended(ctx context.Context, p *pass, path string, rows []mend
 	defer func() { err = errors.Join(err, l.Close()) }()
 	became := map[int]*timesheet.Waiting{}
 	if err := l.Entries(ctx, ledger.Filter{Sources: []string{rows[0].row.Source}}, func(w *timesheet.Waiting) error {
-		if w.Origin.File == path {
+		if w.Origin.File == shown {
 			c := *w
 			became[w.Origin.Line] = &c
 		}

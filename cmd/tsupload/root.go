@@ -96,6 +96,8 @@ type app struct {
 	// mended says that the FILE of this invocation is a few rows of its source,
 	// written by `rejects retry`.
 	mended bool
+	// form is what the file decided that those rows were from.
+	form dialect
 }
 
 // run is the program: it returns the exit status.
@@ -261,8 +263,8 @@ func newRootCommand(a *app) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "tsupload",
 		Short: "Upload contractors' hours to the Timesheets API, each entry exactly once",
-		Long: `tsupload reads hours from where a contractor keeps them (CSV files, an HTTP
-export) and uploads them to the Timesheets API: each entry exactly once, with
+		Long: `tsupload reads hours from where a contractor keeps them (files, an HTTP export,
+a program) and uploads them to the Timesheets API: each entry exactly once, with
 nothing lost. Running it again is always safe.`,
 		Example: `  tsupload run --dry-run week47.csv            what would be uploaded
   tsupload run --once                          one pass over all sources`,
@@ -284,7 +286,7 @@ nothing lost. Running it again is always safe.`,
 	})
 	root.PersistentPreRunE = func(*cobra.Command, []string) error { return a.checkFlags() }
 	root.AddCommand(
-		newRunCommand(a),
+		newRunCommand(a), newInspectCommand(a),
 		newStatusCommand(a), newEntriesCommand(a), newWhyCommand(a), newResolveCommand(a), newRejectsCommand(a), newCheckCommand(a),
 		newLedgerCommand(a), newAuthCommand(a), newConfigCommand(a), newSandboxCommand(a), newVersionCommand(a),
 	)

@@ -28,8 +28,9 @@ type runOptions struct {
 	sources               []string
 	since, until          string
 	expectHours           string
-	faults                []string // of the sandbox
-	report                string   // the file of the HTML report
+	faults                []string          // of the sandbox
+	report                string            // the file of the HTML report
+	as                    map[string]string // names to show files under
 }
 
 func newRunCommand(a *app) *cobra.Command {
@@ -324,7 +325,7 @@ func (p *pass) run(ctx context.Context, stopping <-chan struct{}) (_ *uploader.R
 		cfg.Configured = append(cfg.Configured, p.cfg.Sources[i].ID)
 	}
 	for i := range p.sources {
-		feed, err := p.newFeed(&p.sources[i], feedOptions{files: p.opts.files, spool: spool, alive: p.alive}, p.runLog())
+		feed, err := p.newFeed(&p.sources[i], feedOptions{files: p.opts.files, as: p.opts.as, spool: spool, dir: configDir(p.cfg), alive: p.alive}, p.runLog())
 		if err != nil {
 			return nil, nil, err
 		}

@@ -239,6 +239,7 @@ func (w *scriptWorld) cmdConfig(ts *testscript.TestScript, args []string) {
 		{"metrics", "metrics:\n", "  "},
 		{"source", "sources:\n  -\n", "    "},
 		{"csv", "    csv:\n", "      "},
+		{"exec", "    exec:\n", "      "},
 	} {
 		head := section.head
 		for _, k := range keys {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
@@ -219,8 +220,10 @@ func readValue(ctx context.Context, secrets *config.Resolver, v config.Value) (s
 
 // feedOptions say how a source is read in this run.
 type feedOptions struct {
-	files []string // read as this source, instead of what it names
+	files []string          // read as this source, instead of what it names
+	as    map[string]string // names to show them under
 	spool string
+	dir   string // where commands run: that of the configuration
 	alive func() // called with every answer of an export; may be nil
 }
 
@@ -242,7 +245,7 @@ func (a *app) newFeed(s *config.Source, opts feedOptions, log *slog.Logger) (upl
 	case len(opts.files) == 1 && opts.files[0] == "-":
 		c.Stdin = a.stdin
 	case len(opts.files) > 0:
-		c.Files = opts.files
+		c.Files, c.As = opts.files, opts.as
 	case s.CSV != nil:
 		c.Glob = s.CSV.Path
 	case s.HTTP != nil:
@@ -255,15 +258,22 @@ func (a *app) newFeed(s *config.Source, opts feedOptions, log *slog.Logger) (upl
 				return uploader.Feed{}, err
 			}
 		}
+	case s.Exec != nil:
+		c.Exec = &source.Exec{Command: s.Exec.Command, Timeout: s.Exec.Timeout, Dir: opts.dir}
 	}
 	if s.CSV != nil {
 		c.Delimiter, c.Encoding, c.SettleFile = auto(s.CSV.Delimiter), auto(s.CSV.Encoding), max(s.CSV.SettleFile, 1) // none at all is not the default
+		c.Sheet, c.Records = s.CSV.Sheet, s.CSV.Records
+	}
+	if e := s.Exec; e != nil {
+		c.Delimiter, c.Encoding, c.Sheet, c.Records = auto(e.Delimiter), auto(e.Encoding), e.Sheet, e.Records
 	}
 	if s.HTTP != nil && s.HTTP.Preset != "" && c.HTTP == nil {
 		c.ReadAs(s.HTTP.Preset)
 	}
 	if a.mended {
 		c.Delimiter, c.Encoding = ",", "utf-8" // as `rejects retry` writes it
+		c.DateFormat, c.Decimal = cmp.Or(c.DateFormat, a.form.date), cmp.Or(c.Decimal, a.form.decimal)
 	}
 	src, err := source.New(c)
 	if err != nil {
@@ -373,4 +383,12 @@ func (a *app) newObservers(cfg *config.Config, n *notifier, log *slog.Logger) []
 		all = append(all, n)
 	}
 	return all
+}
+
+// configDir is the directory of the configuration file; empty without one.
+func configDir(cfg *config.Config) string {
+	if cfg.File == "" {
+		return ""
+	}
+	return filepath.Dir(cfg.File)
 }

@@ -264,10 +264,12 @@ type Source struct {
 	DurationFormat string `yaml:"duration_format" enum:",h:mm,decimal,minutes,seconds"`
 	// Decimal sign of hours, "." or ","; empty: decided from the whole file.
 	Decimal string `yaml:"decimal" enum:"|.|,"`
-	// Files to read. Or http.
+	// Files to read. Or http, or exec.
 	CSV *CSV `yaml:"csv"`
-	// Export to fetch. Or csv.
+	// Export to fetch. Or csv, or exec.
 	HTTP *HTTP `yaml:"http"`
+	// Program that prints an export. Or csv, or http.
+	Exec *Exec `yaml:"exec"`
 	// Person as in the export -> user id.
 	People map[string]string `yaml:"people"`
 	// Project as in the export -> project.
@@ -323,16 +325,38 @@ type Defaults struct {
 	UserType string `yaml:"user_type"`
 }
 
-// CSV is the section `csv` of a source.
+// CSV is the section `csv` of a source: files in CSV, XLSX, JSON or NDJSON,
+// each of them perhaps packed with gzip. What a file is, its bytes tell.
 type CSV struct {
-	// File or glob to read; relative to the directory of the configuration file.
+	// File or glob to read (CSV, XLSX, JSON, NDJSON; also packed with gzip); relative to the directory of the configuration file.
 	Path string `yaml:"path" required:"true" check:"glob"`
 	// Character between cells: comma, semicolon, bar or tab (also written as the word tab), or auto.
 	Delimiter string `yaml:"delimiter" enum:"auto ; | , tab \t"`
 	// Encoding of the file.
 	Encoding string `yaml:"encoding" enum:"auto,utf-8,utf-16le,utf-16be,windows-1252"`
+	// Sheet of a workbook (XLSX); empty: the first one with a known header.
+	Sheet string `yaml:"sheet"`
+	// Path of the list of rows in a JSON file, such as data.entries; empty: the file is the list, or has one row on each line (NDJSON).
+	Records string `yaml:"records"`
 	// A file is read when it has been quiet for this long.
 	SettleFile time.Duration `yaml:"settle_file" min:"0s" max:"24h"`
+}
+
+// Exec is the section `exec` of a source. What the program prints may be in any
+// form that files have.
+type Exec struct {
+	// Program and arguments, run without a shell, in the directory of the configuration file; it prints the export and exits with 0. It does not see variables that begin with TSUPLOAD_.
+	Command []string `yaml:"command" required:"true"`
+	// Longest time it may take.
+	Timeout time.Duration `yaml:"timeout" min:"100ms" max:"1h"`
+	// Character between cells, as of csv.
+	Delimiter string `yaml:"delimiter" enum:"auto ; | , tab \t"`
+	// Encoding of what is printed, as of csv.
+	Encoding string `yaml:"encoding" enum:"auto,utf-8,utf-16le,utf-16be,windows-1252"`
+	// Sheet of a workbook, as of csv.
+	Sheet string `yaml:"sheet"`
+	// Path of the list of rows in JSON, as of csv.
+	Records string `yaml:"records"`
 }
 
 // HTTP is the section `http` of a source.
@@ -511,6 +535,10 @@ func (s *Source) setDefaults(c *Config) {
 
 func (c *CSV) setDefaults(*Config) {
 	c.Delimiter, c.Encoding, c.SettleFile = "auto", "auto", time.Minute
+}
+
+func (e *Exec) setDefaults(*Config) {
+	e.Timeout, e.Delimiter, e.Encoding = time.Minute, "auto", "auto"
 }
 
 func (h *HTTP) setDefaults(*Config) {

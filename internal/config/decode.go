@@ -120,7 +120,7 @@ func (l *loader) unknown(k *yaml.Node, t reflect.Type, key string) {
 	hint := ""
 	if s := nearest(k.Value, keysOf(t)); s != "" {
 		hint = "did you mean " + s + "?"
-	} else if elsewhere := keysNamed(k.Value); len(elsewhere) > 0 && len(elsewhere) < 4 {
+	} else if elsewhere := keysNamed(k.Value); len(elsewhere) > 0 && len(elsewhere) < 5 {
 		hint = "did you mean " + strings.Join(elsewhere, " or ") + "?"
 	} else {
 		hint = "known here: " + strings.Join(keysOf(t), ", ")

@@ -44,6 +44,9 @@ func (l *loader) derive() {
 		if s.CSV != nil && s.CSV.Delimiter == "tab" {
 			s.CSV.Delimiter = "\t"
 		}
+		if s.Exec != nil && s.Exec.Delimiter == "tab" {
+			s.Exec.Delimiter = "\t"
+		}
 		if s.ID == "" {
 			s.ID = s.Name
 			l.inherit(key+".id", key+".name")

@@ -169,12 +169,19 @@ func (l *loader) validateSource(i int) {
 		}
 	}
 	switch {
-	case l.badBelow(key + ".csv"), l.badBelow(key + ".http"):
+	case l.badBelow(key + ".csv"), l.badBelow(key + ".http"), l.badBelow(key + ".exec"):
 	case l.bad[key]:
-	case s.CSV == nil && s.HTTP == nil:
-		l.complain(key, "has nothing to read", "give csv: {path: ...} or http: {url: ...}")
+	case s.CSV == nil && s.HTTP == nil && s.Exec == nil:
+		l.complain(key, "has nothing to read", "give csv: {path: ...}, http: {url: ...} or exec: {command: [...]}")
 	case s.CSV != nil && s.HTTP != nil:
 		l.complain(key+".http", "excludes csv", "make two sources of it")
+	case s.Exec != nil && s.CSV != nil:
+		l.complain(key+".exec", "excludes csv", "make two sources of it")
+	case s.Exec != nil && s.HTTP != nil:
+		l.complain(key+".exec", "excludes http", "make two sources of it")
+	}
+	if s.Exec != nil && len(s.Exec.Command) > 0 && s.Exec.Command[0] == "" {
+		l.complain(key+".exec.command", "names no program", "write [PROGRAM, ARGUMENT, ...]")
 	}
 	if s.Schedule != "" && l.opts.ValidateSchedule != nil {
 		zone := s.Timezone

@@ -1,0 +1,72 @@
+#!/usr/bin/python3
+"""Makes the workbooks here, with openpyxl and XlsxWriter (Debian: python3-openpyxl, python3-xlsxwriter)."""
+import datetime as dt
+
+import openpyxl
+import xlsxwriter
+from openpyxl.utils.datetime import CALENDAR_MAC_1904
+
+HEADER = ["User", "Date", "Start", "End", "Duration", "Project", "Notes", "Rate"]
+ROWS = [
+    ("ada", dt.date(2026, 11, 2), dt.time(9, 0), dt.time(10, 30, 15), dt.timedelta(hours=1, minutes=30, seconds=15), "Website", "Fix cart, part 2\nsecond line", 95),
+    ("ada", dt.date(2026, 11, 3), dt.time(22, 0), dt.time(1, 0), dt.timedelta(hours=3), "Website", None, None),
+    ("ben", dt.date(2026, 11, 3), dt.time(8, 15), dt.time(11, 15), dt.timedelta(hours=3), "Café", "=1+1", 95.5),
+]
+
+
+def fill(sheet, first):
+    for c, h in enumerate(HEADER, 1):
+        sheet.cell(first, c, h)
+    for r, row in enumerate(ROWS, first + 2):  # a blank row between
+        for c, v in enumerate(row, 1):
+            cell = sheet.cell(r, c)
+            if isinstance(v, str) and v.startswith("="):
+                cell.value, cell.data_type = v, "s"
+            elif v is not None:
+                cell.value = v
+            if isinstance(v, dt.timedelta):
+                cell.number_format = "[h]:mm:ss"
+
+
+book = openpyxl.Workbook()
+book.active.title = "Cover"
+book.active["A1"] = "Hours of November"
+sheet = book.create_sheet("Hours")
+sheet["A1"] = "Exported on"
+sheet["B1"] = dt.datetime(2026, 12, 1, 12, 0)
+fill(sheet, 3)
+secret = book.create_sheet("Old")
+fill(secret, 1)
+secret.sheet_state = "hidden"
+book.save("hours.xlsx")
+
+book = openpyxl.Workbook()
+book.epoch = CALENDAR_MAC_1904
+fill(book.active, 1)
+book.save("hours-1904.xlsx")
+
+# Numbers as formulas leave them, and texts within the cells.
+book = xlsxwriter.Workbook("decimal.xlsx", {"constant_memory": True})
+sheet = book.add_worksheet("Zeiten")
+day = book.add_format({"num_format": "dd.mm.yyyy"})
+two = book.add_format({"num_format": '0.00 "h"'})
+for c, h in enumerate(["User", "Date", "Hours", "Project"]):
+    sheet.write(0, c, h)
+for r, (hours, formula) in enumerate([(1.1, None), (80 / 60, "=80/60"), (0.1 + 0.2, "=0.1+0.2"), (7, None)], 1):
+    sheet.write(r, 0, "ada")
+    sheet.write_datetime(r, 1, dt.datetime(2026, 11, r), day)
+    if formula:
+        sheet.write_formula(r, 2, formula, two, hours)
+    else:
+        sheet.write(r, 2, hours, two)
+    sheet.write(r, 3, "Website")
+book.close()
+
+# Nobody knows these headers.
+book = openpyxl.Workbook()
+book.active.append(["Stundenzettel"])
+book.active.append([])
+book.active.append(["Mitarbeiter", "Tag", "Std", "Projekt", "Satz"])
+book.active.append(["ada", dt.date(2026, 11, 2), 1.5, "Website", 95])
+book.active.append(["ada", dt.date(2026, 11, 3), 2, "Website"])
+book.save("german.xlsx")
