@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -137,13 +138,13 @@ func (t *tail) Write(p []byte) (int, error) {
 func (t *tail) quoted() string {
 	const most = 300
 	lines := strings.FieldsFunc(strings.ToValidUTF8(string(t.kept), "\uFFFD"), func(c rune) bool { return c == '\n' || c == '\r' })
-	for i := len(lines) - 1; i >= 0; i-- {
-		line := strings.TrimSpace(strings.Map(func(c rune) rune {
+	for _, line := range slices.Backward(lines) {
+		line = strings.TrimSpace(strings.Map(func(c rune) rune {
 			if unicode.IsGraphic(c) {
 				return c
 			}
 			return ' '
-		}, lines[i]))
+		}, line))
 		if line == "" {
 			continue
 		}

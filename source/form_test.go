@@ -256,7 +256,8 @@ func TestBadForms(t *testing.T) {
 		}
 	}
 	wrong := Config{Files: []string{exports + "xlsx/hours.xlsx"}, Sheet: "Nov"}
-	if _, err := read(t, wrong); err == nil || !strings.Contains(err.(*Error).Hint(), `"Cover", "Hours", "Old"; set csv.sheet`) {
+	_, err := read(t, wrong)
+	if e, ok := errors.AsType[*Error](err); !ok || !strings.Contains(e.Hint(), `"Cover", "Hours", "Old"; set csv.sheet`) {
 		t.Errorf("got %v", err)
 	}
 	limit := bytesOf(gz)

@@ -80,7 +80,7 @@ func firstLine(in *bufio.Reader, most int) ([]byte, error) {
 			}
 			return line, err
 		}
-		if err != nil {
+		if errors.Is(err, io.EOF) {
 			return []byte{' '}, nil
 		}
 	}

@@ -12,7 +12,7 @@ func TestNearNames(t *testing.T) {
 	t.Parallel()
 	names := map[string]string{"Website": "WEB", "Web shop": "SHOP", "Apollo": "apollo-11", "007": "u-1", "X": "Y"}
 	for name, want := range map[string]string{
-		"Webiste": `near to "Website"`, "website ": `near to "Website"`, "Website relaunch": `near to "Website"`,
+		"Websit": `near to "Website"`, "website ": `near to "Website"`, "Website relaunch": `near to "Website"`,
 		"Webshop": `near to "SHOP", "Web shop"`, "apollo": `near to "Apollo", "apollo-11"`, "Zeus": "", "7": `near to "007"`, "": "",
 	} {
 		if got := newSuggestions(names).near(name); got != want {
@@ -31,7 +31,7 @@ func TestNearNames(t *testing.T) {
 
 func TestHolds(t *testing.T) {
 	t.Parallel()
-	cfg := text("user,date,project,start,end,hours\nAda,2026-11-16,Webiste,09:00,10:00,\nAda,2026-11-16,Website,00:00,17:00,\nAda,2026-11-16,Website,,,17\nAdda,2026-11-16,Website,,,1\n")
+	cfg := text("user,date,project,start,end,hours\nAda,2026-11-16,Websit,09:00,10:00,\nAda,2026-11-16,Website,00:00,17:00,\nAda,2026-11-16,Website,,,17\nAdda,2026-11-16,Website,,,1\n")
 	cfg.Projects = map[string]string{"Website": "WEB"}
 	cfg.People = map[string]string{"Ada": "u-1"}
 	res := must(t, cfg)
