@@ -238,6 +238,9 @@ func (m *runMemory) add(runs []ledger.Run) {
 			continue // goes on, or died
 		}
 		t := totalsOf(r)
+		if t.Stop == string(uploader.StopDrained) {
+			continue // somebody asked it to end: that is no failure, and no success
+		}
 		done := r.Exit == exitOK || r.Exit == exitPerson && t.Problem == ""
 		for name := range strings.SplitSeq(t.Sources, ",") {
 			if r.Ended.After(m.last[name].Ended) {

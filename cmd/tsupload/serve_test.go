@@ -387,6 +387,7 @@ func TestRunMemory(t *testing.T) {
 	}
 	record("b", 3, `{"sources":"often,stopped","stop":"rejects","problem":"wrong mapping"}`)
 	record("c", 3, `{"sources":"waiting"}`)
+	record("c2", 5, `{"sources":"waiting","stop":"drained","problem":"the run was asked to end"}`)
 	if err := l.StartRun(t.Context(), "d"); err != nil {
 		t.Fatal(err)
 	}
