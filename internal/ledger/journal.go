@@ -169,7 +169,11 @@ func (f *folding) add(row []byte, beginsAt func(parcel int64) (int, error)) erro
 			to := int(u.uvarint())
 			r.at, r.status = u.varint(), int(u.uvarint())
 			if bits&hasIDs != 0 {
-				r.ids = make([]string, min(int(u.uvarint()), len(u.s)))
+				n := u.uvarint()
+				if n > uint64(len(u.s)) {
+					return errJournal // an id takes a byte at least
+				}
+				r.ids = make([]string, n)
 				for i := range r.ids {
 					r.ids[i] = u.text()
 				}
@@ -183,6 +187,9 @@ func (f *folding) add(row []byte, beginsAt func(parcel int64) (int, error)) erro
 				if p.settled, err = beginsAt(r.parcel); err != nil {
 					return err
 				}
+			}
+			if to < p.settled {
+				return errJournal
 			}
 			r.pos, r.n = p.settled, to-p.settled
 			p.settled, p.changed, p.body = to, r.at, ""

@@ -2,7 +2,9 @@ package ledger
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"testing"
@@ -214,6 +216,8 @@ func FuzzJournal(f *testing.F) {
 		begin:  &timesheet.Batch{Parcel: 8, To: 1, IdempotencyKey: "k", Body: []byte("b")},
 	}
 	f.Add(appendStep([]byte{journalVersion}, &s, time.UnixMilli(2)))
+	// More ids than any row can hold.
+	f.Add(append([]byte{journalVersion, hasSettle | hasIDs, 7, 2, 2, 200, 1}, binary.AppendUvarint(nil, math.MaxUint64)...))
 	f.Fuzz(func(_ *testing.T, row []byte) {
 		all := folding{parcels: map[int64]*folded{}}
 		_ = all.add(row, func(int64) (int, error) { return 0, context.Canceled })
