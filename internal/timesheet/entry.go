@@ -226,8 +226,8 @@ type Survey struct {
 	// Fingerprint covers the bytes and the way they are read: equal
 	// fingerprints mean equal rows.
 	Fingerprint [32]byte
-	// Stamp is a cheap sign of the same bytes (path, size, time, inode): equal
-	// stamps make it worth asking for the Fingerprint; they prove nothing.
+	// Stamp is a cheap sign of the same bytes (path, size): equal stamps make it
+	// worth asking for the Fingerprint; they prove nothing.
 	Stamp string
 	Files []File
 	Rows  int // data rows, over all files
