@@ -219,3 +219,8 @@ func with(form url.Values, pairs ...string) url.Values {
 func withKeys(keys ...crypto.PublicKey) func(*authserver.Config) {
 	return func(c *authserver.Config) { c.Clients[0].Keys = keys }
 }
+
+// s256 is a challenge whose verifier nobody needs.
+func s256() []oauth2.AuthCodeOption {
+	return []oauth2.AuthCodeOption{oauth2.S256ChallengeOption(oauth2.GenerateVerifier())}
+}
