@@ -27,7 +27,7 @@ const (
 func (c *Cache) retrying(base http.RoundTripper) http.RoundTripper {
 	return &retryablehttp.RoundTripper{Client: &retryablehttp.Client{
 		// This client is the one that would follow a redirect. Its timeout covers one attempt, body included.
-		HTTPClient:   &http.Client{Transport: base, CheckRedirect: noRedirects, Timeout: c.cfg.Timeout / 3},
+		HTTPClient:   &http.Client{Transport: proving{base}, CheckRedirect: noRedirects, Timeout: c.cfg.Timeout / 3},
 		Logger:       nil, // the default one prints addresses with their query
 		RetryMax:     retries,
 		RetryWaitMin: retryWaitMin,
@@ -48,8 +48,9 @@ func checkRetry(ctx context.Context, resp *http.Response, err error) (bool, erro
 	if ctx.Err() != nil {
 		return false, nil //nolint:nilerr // the client keeps its own error when this one is nil
 	}
+	var unproven *SecretError
 	if err != nil {
-		return !isCertificateError(err), nil
+		return !isCertificateError(err) && !errors.As(err, &unproven), nil
 	}
 	if resp.StatusCode != http.StatusTooManyRequests && (resp.StatusCode < 500 || resp.StatusCode == http.StatusNotImplemented) {
 		return false, nil
