@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"sync"
@@ -24,6 +25,7 @@ import (
 	"time"
 
 	"github.com/exampleco/tsupload/internal/sandbox/authserver"
+	"github.com/exampleco/tsupload/internal/sandbox/people"
 	"github.com/exampleco/tsupload/internal/sandbox/timesheets"
 )
 
@@ -50,6 +52,12 @@ type Config struct {
 	// ClientID and ClientSecret are the machine's credentials; the defaults are
 	// sandbox-client and a random secret.
 	ClientID, ClientSecret string
+	// Passwords are those of the people of ExampleCo, by username; who is not
+	// named gets a random one.
+	Passwords map[string]string
+	// Claims is how the claims of a person reach the API; the default is in the
+	// token.
+	Claims people.Design
 	// SigningAlg is ES256 (the default) or RS256.
 	SigningAlg string
 	// AllowPublic permits addresses other than loopback.
@@ -65,6 +73,7 @@ type Sandbox struct {
 	auth   *authserver.Server
 	api    *timesheets.Server
 	inject *injector
+	people *people.Directory
 	log    *slog.Logger
 
 	requests, uploads, replays atomic.Int64
@@ -108,6 +117,16 @@ func Start(ctx context.Context, cfg Config) (*Sandbox, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
+	if cfg.Claims == "" {
+		cfg.Claims = people.InToken
+	}
+	if _, err := people.ParseDesign(string(cfg.Claims)); err != nil {
+		return nil, fmt.Errorf("sandbox: %w", err)
+	}
+	directory, err := hire(&cfg)
+	if err != nil {
+		return nil, fmt.Errorf("sandbox: %w", err)
+	}
 	apiListener, err := listen(ctx, cfg.Addr, cfg.AllowPublic)
 	if err != nil {
 		return nil, err
@@ -119,7 +138,7 @@ func Start(ctx context.Context, cfg Config) (*Sandbox, error) {
 	if cfg.AllowPublic {
 		cfg.Logger.WarnContext(ctx, "the sandbox may listen beyond loopback; it is for tests only")
 	}
-	s := &Sandbox{cfg: cfg, apiURL: baseURL(apiListener), issuer: baseURL(authListener), log: cfg.Logger}
+	s := &Sandbox{cfg: cfg, apiURL: baseURL(apiListener), issuer: baseURL(authListener), people: directory, log: cfg.Logger}
 	// What the servers start must end with Close and not before it, so that a
 	// request under way is not torn apart by the context of whoever started us.
 	inner, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -141,6 +160,22 @@ func Start(ctx context.Context, cfg Config) (*Sandbox, error) {
 		}
 	}()
 	return s, nil
+}
+
+// hire gives everybody at ExampleCo a password, which cfg has afterwards.
+func hire(cfg *Config) (*people.Directory, error) {
+	staff := people.ExampleCo()
+	passwords := maps.Clone(cfg.Passwords)
+	if passwords == nil {
+		passwords = make(map[string]string)
+	}
+	for _, p := range staff {
+		if passwords[p.Username] == "" {
+			passwords[p.Username] = rand.Text()
+		}
+	}
+	cfg.Passwords = passwords
+	return people.New(staff, passwords)
 }
 
 func (s *Sandbox) startAuth(ctx context.Context, l net.Listener) error {
@@ -254,6 +289,12 @@ func (s *Sandbox) ClientID() string { return s.cfg.ClientID }
 
 // ClientSecret is the secret of the machine client.
 func (s *Sandbox) ClientSecret() string { return s.cfg.ClientSecret }
+
+// People are who can log in.
+func (s *Sandbox) People() []people.Person { return s.people.All() }
+
+// Password is what this person logs in with; empty for who is not there.
+func (s *Sandbox) Password(username string) string { return s.cfg.Passwords[username] }
 
 // SetFaults replaces the faults and the latency; requests count anew.
 func (s *Sandbox) SetFaults(faults []Fault, latency time.Duration) { s.inject.set(faults, latency) }
