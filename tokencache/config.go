@@ -206,11 +206,16 @@ func sorted(s []string) []string {
 	return slices.Compact(out)
 }
 
-// wanted lists the scopes a grant must hold. "/.default" stands for others and is never granted under that name.
+// wanted lists the scopes a grant must hold.
 func (c *Config) wanted() []string {
 	if !c.CheckScope {
 		return nil
 	}
+	return c.needed()
+}
+
+// needed lists the scopes the work needs. "/.default" stands for others and is never granted under that name.
+func (c *Config) needed() []string {
 	if len(c.ExpectedScopes) > 0 {
 		return sorted(c.ExpectedScopes)
 	}

@@ -26,8 +26,8 @@ const (
 )
 
 // obtain takes a token over from the store, or fetches one under the lock.
-func (c *Cache) obtain(ctx context.Context, soft bool) (*held, error) {
-	if h := c.fromStore(ctx, soft); h != nil {
+func (c *Cache) obtain(ctx context.Context, soft bool, least time.Duration) (*held, error) {
+	if h := c.fromStore(ctx, soft, least); h != nil {
 		return h, nil
 	}
 	unlock, err := c.lock(ctx, lockWait)
@@ -41,7 +41,7 @@ func (c *Cache) obtain(ctx context.Context, soft bool) (*held, error) {
 		})
 	} else {
 		defer unlock()
-		if h := c.fromStore(ctx, soft); h != nil {
+		if h := c.fromStore(ctx, soft, least); h != nil {
 			return h, nil
 		}
 	}
@@ -64,7 +64,7 @@ func (c *Cache) obtain(ctx context.Context, soft bool) (*held, error) {
 	return h, nil
 }
 
-func (c *Cache) fromStore(ctx context.Context, soft bool) *held {
+func (c *Cache) fromStore(ctx context.Context, soft bool, least time.Duration) *held {
 	if c.cfg.Store == nil {
 		return nil
 	}
@@ -82,7 +82,7 @@ func (c *Cache) fromStore(ctx context.Context, soft bool) *held {
 	h := hold(e, now)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.acceptable(h, now, soft) {
+	if !c.acceptable(h, now, soft, least) {
 		return nil
 	}
 	c.storeHits.Add(1)
@@ -139,9 +139,7 @@ func (c *Cache) fetch(ctx context.Context) (Entry, error) {
 		c.coolDown(ctx, refused, secret)
 	}
 	if down := (*UnavailableError)(nil); errors.As(err, &down) && down.RetryAfter > 0 {
-		c.mu.Lock()
-		c.busy, c.busyUntil = down, time.Now().Add(down.RetryAfter)
-		c.mu.Unlock()
+		c.leaveAlone(ctx, down)
 	}
 	if err == nil {
 		c.mu.Lock()
@@ -167,18 +165,6 @@ func (c *Cache) secret(ctx context.Context) ([]byte, error) {
 	return s, nil
 }
 
-// stillBusy repeats the server's wish to be left alone without asking it again.
-func (c *Cache) stillBusy(now time.Time) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.busy == nil || !now.Before(c.busyUntil) {
-		return nil
-	}
-	again := *c.busy
-	again.RetryAfter = c.busyUntil.Sub(now)
-	return &again
-}
-
 // request sends one token request and reads its answer.
 func (c *Cache) request(ctx context.Context, endpoint string, secret []byte) (Entry, error) {
 	rec := &recorder{next: c.http}
@@ -196,7 +182,8 @@ func (c *Cache) request(ctx context.Context, endpoint string, secret []byte) (En
 	}
 	asked := time.Now().Round(0)
 	tok, err := conf.Token(context.WithValue(ctx, oauth2.HTTPClient, client))
-	c.noteQuota(ctx, rec.header)
+	left := allotments(rec.header, asked)
+	c.noteQuota(ctx, left, asked)
 	if err == nil && rec.expiresErr == nil {
 		err = checkToken(tok)
 	} else if err == nil {
@@ -216,13 +203,13 @@ func (c *Cache) request(ctx context.Context, endpoint string, secret []byte) (En
 	}
 	return Entry{
 		AccessToken: tok.AccessToken, Scopes: grantedScopes(tok.Extra("scope"), c.asked()), ObtainedAt: asked, ExpiresAt: expires,
-		RefreshAt: refreshAt(expires, life), Issuer: issuer, ClientID: c.cfg.ClientID, Allotments: allotments(rec.header, asked),
+		RefreshAt: refreshAt(expires, life), Issuer: issuer, ClientID: c.cfg.ClientID, Allotments: left,
 	}, nil
 }
 
 // asked is what an answer without a scope grants. Where the server has names of its own, it granted those.
 func (c *Cache) asked() []string {
-	if len(c.cfg.ExpectedScopes) > 0 {
+	if c.cfg.CheckScope && len(c.cfg.ExpectedScopes) > 0 {
 		return sorted(slices.Concat(c.cfg.Scopes, c.cfg.ExpectedScopes))
 	}
 	return sorted(c.cfg.Scopes)

@@ -127,15 +127,15 @@ type quota struct {
 
 func quotas(h http.Header) []quota {
 	var out []quota
-	for _, name := range []string{"Auth0-Client-Quota-Limit", "Auth0-Organization-Quota-Limit"} {
-		for part := range strings.SplitSeq(h.Get(name), ",") {
+	for _, of := range []struct{ name, whose string }{{"Auth0-Client-Quota-Limit", ""}, {"Auth0-Organization-Quota-Limit", " of the organization"}} {
+		for part := range strings.SplitSeq(h.Get(of.name), ",") {
 			q := quota{remaining: -1}
 			for field := range strings.SplitSeq(part, ";") {
 				k, v, _ := strings.Cut(strings.TrimSpace(field), "=")
 				n, err := strconv.ParseInt(v, 10, 64)
 				switch {
 				case k == "b":
-					q.bucket = quote(v, 20)
+					q.bucket = quote(v, 20) + of.whose
 				case err != nil || n < 0:
 				case k == "q":
 					q.limit = n
@@ -153,24 +153,41 @@ func quotas(h http.Header) []quota {
 	return out
 }
 
-// allotments are the quotas in an answer that was asked for at a moment.
+// rateLimit is the limit of requests that many servers tell with each answer; the moment of its reset is in Unix seconds.
+func rateLimit(h http.Header, asked time.Time) (Allotment, bool) {
+	limit, err1 := strconv.ParseInt(h.Get("X-RateLimit-Limit"), 10, 64)
+	remaining, err2 := strconv.ParseInt(h.Get("X-RateLimit-Remaining"), 10, 64)
+	if err1 != nil || err2 != nil || limit <= 0 || remaining < 0 {
+		return Allotment{}, false
+	}
+	a := Allotment{Bucket: "requests", Limit: limit, Remaining: remaining, ResetAt: asked}
+	if at, err := strconv.ParseInt(h.Get("X-RateLimit-Reset"), 10, 64); err == nil && at > 0 && at < 1<<34 {
+		a.ResetAt = time.Unix(at, 0)
+	}
+	return a, true
+}
+
+// allotments are the quotas and the rate limit in an answer that was asked for at a moment.
 func allotments(h http.Header, asked time.Time) []Allotment {
 	var list []Allotment
 	for _, q := range quotas(h) {
 		list = append(list, Allotment{Bucket: q.bucket, Limit: q.limit, Remaining: q.remaining, ResetAt: asked.Add(q.reset)})
 	}
+	if a, ok := rateLimit(h, asked); ok {
+		list = append(list, a)
+	}
 	return list
 }
 
 // noteQuota warns before the allotment ends: then every run would fail.
-func (c *Cache) noteQuota(ctx context.Context, h http.Header) {
-	for _, q := range quotas(h) {
+func (c *Cache) noteQuota(ctx context.Context, list []Allotment, now time.Time) {
+	for _, a := range list {
 		level := slog.LevelDebug
-		if q.remaining < q.limit/10 {
+		if a.Low(now) {
 			level = slog.LevelWarn
 		}
-		c.log.LogAttrs(ctx, level, "token allotment", slog.String("bucket", q.bucket), slog.Int64("limit", q.limit),
-			slog.Int64("remaining", q.remaining), slog.Duration("reset", q.reset))
+		c.log.LogAttrs(ctx, level, "token allotment", slog.String("bucket", a.Bucket), slog.Int64("limit", a.Limit),
+			slog.Int64("remaining", a.Remaining), slog.Time("reset_at", a.ResetAt.UTC()))
 	}
 }
 

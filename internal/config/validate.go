@@ -121,7 +121,7 @@ func (l *loader) validateAuth() {
 		case slices.Contains([]string{"grant_type", "scope", "client_id", "audience", "resource"}, name):
 			l.complain(key, "is set by tsupload itself", "use the key of auth for it (scopes, client_id, audience, resource)")
 		case secretName(name):
-			l.complain(key, "carries a secret as text", "auth.client_secret takes a secret reference")
+			l.complain(key, "carries a secret as text", "client_secret, private_key and assertion take secret references")
 		}
 	}
 	for i, r := range a.Resource {
@@ -129,6 +129,9 @@ func (l *loader) validateAuth() {
 			l.complain("auth.resource["+strconv.Itoa(i)+"]", "is not a resource", "an absolute URI without a fragment (RFC 8707)")
 		}
 	}
+	l.validateClientAuth()
+	l.validateDialect()
+	l.repeated("auth.scope_claims", a.ScopeClaims)
 	l.repeated("auth.scopes", a.Scopes)
 	l.repeated("auth.expected_scopes", a.ExpectedScopes)
 }
