@@ -147,10 +147,18 @@ func (c *Cache) TokenFor(ctx context.Context, least time.Duration) (Token, error
 	if err != nil {
 		return Token{}, err
 	}
-	if missing := c.missing(e.Scopes); len(missing) > 0 {
-		return Token{}, &ScopeError{Granted: slices.Clone(e.Scopes), Wanted: slices.Clone(c.want), Missing: missing}
+	if err := c.ScopesOf(e.Scopes); err != nil {
+		return Token{}, err
 	}
 	return Token{Value: e.AccessToken, Scopes: slices.Clone(e.Scopes), ObtainedAt: e.ObtainedAt, ExpiresAt: e.ExpiresAt}, nil
+}
+
+// ScopesOf says with a ScopeError which of the expected scopes a grant lacks; nil where it lacks none, or none is expected.
+func (c *Cache) ScopesOf(granted []string) error {
+	if missing := c.missing(granted); len(missing) > 0 {
+		return &ScopeError{Granted: slices.Clone(granted), Wanted: slices.Clone(c.want), Missing: missing}
+	}
+	return nil
 }
 
 // Ready says whether a token with the expected scopes can be had, before any work depends on it.

@@ -92,7 +92,7 @@ func (i *identity) Close() error {
 	}
 	if i.metrics != nil {
 		s := i.cache.Stats()
-		i.metrics.TokenFetches(s.Tokens, s.Failures, s.Invalidated)
+		i.metrics.TokenFetches(s.Tokens, s.Failures, s.StoreHits, s.Invalidated)
 	}
 	return err
 }
