@@ -132,7 +132,10 @@ func (c *Cache) aboutScope(cl claims) Fact {
 		have = append(have, listOf(raw, true)...)
 	}
 	have = sorted(have)
-	missing := slices.DeleteFunc(c.cfg.needed(), func(w string) bool { return slices.Contains(have, w) })
+	missing := slices.DeleteFunc(c.cfg.needed(), func(w string) bool {
+		// Entra ID asks for scopes below the API's name, and names them without it.
+		return slices.Contains(have, w) || slices.Contains(have, w[strings.LastIndexByte(w, '/')+1:])
+	})
 	f := Fact{About: "scope", Odd: len(missing) > 0, Text: "the token names no scope, permission or role"}
 	if len(c.cfg.ScopeClaims) > 0 {
 		f.Text = "the token names nothing in " + strings.Join(places, " or ")

@@ -208,6 +208,7 @@ func TestInspect(t *testing.T) {
 	}{
 		{"entra", tokencache.Config{ExpectedAudiences: []string{"api://guid", "guid"}, ScopeClaims: []string{"roles"}, Scopes: []string{"api://guid/.default"}, ExpectedScopes: []string{"batch:upload"}}, `"aud":"guid","roles":["batch:upload"]`, "", `audience is ["guid"], as configured`},
 		{"entra without the role", tokencache.Config{ScopeClaims: []string{"roles"}, ExpectedScopes: []string{"batch:upload"}}, `"aud":"guid","scope":"batch:upload"`, "scope", "names nothing in roles; missing: batch:upload"},
+		{"entra, a person", tokencache.Config{ScopeClaims: []string{"scp"}, Scopes: []string{"api://guid/create:timesheets"}}, `"aud":"guid","scp":"create:timesheets openid"`, "", "scopes: create:timesheets"},
 		{"okta", tokencache.Config{ScopeClaims: []string{"scp"}, Scopes: []string{"batch:upload"}}, `"aud":"a","scp":["batch:upload"]`, "", "scopes: batch:upload"},
 		{"cognito", tokencache.Config{ScopeClaims: []string{"scope"}, Scopes: []string{"ts/batch:upload"}}, `"scope":"ts/batch:upload"`, "", "has no audience"},
 		{"keycloak without a mapper", tokencache.Config{ExpectedAudiences: []string{"timesheets"}, Scopes: []string{"batch:upload"}}, `"aud":"account","scope":"batch:upload profile"`, "audience", `configured is ["timesheets"]`},

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -180,8 +181,8 @@ func allotments(h http.Header, asked time.Time) []Allotment {
 }
 
 // noteQuota warns before the allotment ends: then every run would fail.
-func (c *Cache) noteQuota(ctx context.Context, list []Allotment, now time.Time) {
-	for _, a := range list {
+func (c *Cache) noteQuota(ctx context.Context, h http.Header, now time.Time) {
+	for _, a := range allotments(h, now) {
 		level := slog.LevelDebug
 		if a.Low(now) {
 			level = slog.LevelWarn
@@ -192,3 +193,14 @@ func (c *Cache) noteQuota(ctx context.Context, list []Allotment, now time.Time) 
 }
 
 func noRedirects(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+
+// formRequest makes a request with a form, which can be repeated.
+func formRequest(ctx context.Context, endpoint string, form url.Values) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint, strings.NewReader(form.Encode()))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	req.Header.Set("Accept", "application/json")
+	return req, nil
+}

@@ -23,8 +23,10 @@ func newAuthCommand(a *app) *cobra.Command {
 		Use:   "auth",
 		Short: "Look at, obtain and store credentials",
 		Long: `tsupload obtains access tokens with its own machine identity (OAuth 2.0 client
-credentials). One token serves every run until it nears its end.`,
+credentials), or, with auth.as: person, from the login of a person. One token
+serves every run until it nears its end.`,
 		Example: `  tsupload auth status
+  tsupload auth login
   tsupload auth set-secret < secret.txt`,
 		RunE: group,
 	}
@@ -57,6 +59,7 @@ nothing is asked of the authorization server; "tsupload doctor" does that.`,
 			Args: cobra.NoArgs,
 			RunE: func(cmd *cobra.Command, _ []string) error { return runAuthStatus(cmd.Context(), a) },
 		},
+		newLoginCommand(a), newLogoutCommand(a),
 		token,
 		&cobra.Command{
 			Use:   "set-secret",
@@ -77,6 +80,16 @@ func runAuthStatus(ctx context.Context, a *app) error {
 	cfg, err := a.load()
 	if err != nil {
 		return err
+	}
+	var person *loginStanding
+	if cfg.Auth.As == "person" && cfg.ForLogin() == nil {
+		cache, err := a.newCache(cfg, a.logger(cfg))
+		if err != nil {
+			return err
+		}
+		defer cache.Close()
+		s := peekLogin(ctx, cache)
+		person = &s
 	}
 	now := time.Now()
 	proof := a.lookAtCredential(ctx, cfg)
@@ -108,6 +121,9 @@ func runAuthStatus(ctx context.Context, a *app) error {
 			line["expires_at"], line["obtained_at"], line["scopes"] = stamp(token.ExpiresAt), stamp(token.ObtainedAt), token.Scopes
 			line["seconds_left"] = max(0, int64(token.ExpiresAt.Sub(now).Seconds()))
 		}
+		if person != nil {
+			maps.Copy(line, person.fields())
+		}
 		return a.emit("auth", line)
 	}
 	from := proof.String()
@@ -125,8 +141,13 @@ func runAuthStatus(ctx context.Context, a *app) error {
 	t.row("audience", orNone(cfg.Auth.Audience))
 	t.row("client", orNone(cfg.Auth.ClientID))
 	t.row(proof.words(), from)
+	t.row("uploads go out as", cfg.Auth.As)
 	t.row("scopes asked for", orNone(strings.Join(cfg.Auth.Scopes, " ")))
-	t.row("tokens are kept in", tokenDir(cfg))
+	if person != nil {
+		person.rows(t)
+	} else {
+		t.row("tokens are kept in", tokenDir(cfg))
+	}
 	switch {
 	case none != "":
 		t.row("token", "none ("+none+")")

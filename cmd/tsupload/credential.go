@@ -47,6 +47,10 @@ func (c *credential) String() string {
 // can be used.
 func (a *app) lookAtCredential(ctx context.Context, cfg *config.Config) credential {
 	c := credential{way: cfg.Auth.ClientAuth()}
+	if cfg.Auth.As == "person" && cfg.Auth.ClientSecret.IsZero() {
+		c.from = "none is needed"
+		return c
+	}
 	secret, err := readCredentials(ctx, a.resolver(tokencache.NewKeyring()), &cfg.Auth)
 	if err != nil {
 		c.err = err

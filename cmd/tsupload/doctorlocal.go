@@ -238,29 +238,38 @@ func (d *doctor) checkExport(ctx context.Context, s *config.Source) finding {
 	return fine("its credentials are there; not asked: tsupload run --dry-run --source %s does", s.Name)
 }
 
-func (d *doctor) checkKeyring(ctx context.Context) []finding {
+func (d *doctor) checkKeyring(context.Context) []finding {
 	err := tokencache.NewKeyring().Available()
-	if err == nil {
+	a := &d.cfg.Auth
+	switch {
+	case err == nil:
 		return []finding{fine("there is one")}
+	case usesKeyring(d.cfg, d.a.getenv):
+		return []finding{warning(hintOf(err), "none can be used: %s", err)}
+	case a.As == "person" && a.TokenStore == "auto":
+		return []finding{fine("none can be used, so the login is in a file that only this user can read")}
 	}
-	if !usesKeyring(ctx, d.cfg, d.a.getenv) {
-		return []finding{fine("none here, and none is needed: credentials and tokens are in files")}
-	}
-	return []finding{warning(hintOf(err), "none can be used: %s", err)}
+	return []finding{fine("none here, and none is needed: credentials and tokens are in files")}
 }
 
-// usesKeyring tells whether a secret is looked for in the keyring.
-func usesKeyring(_ context.Context, cfg *config.Config, getenv func(string) string) bool {
+// usesKeyring tells whether something is looked for in the keyring alone.
+func usesKeyring(cfg *config.Config, getenv func(string) string) bool {
 	a := &cfg.Auth
+	if a.TokenStore == "keyring" {
+		return true
+	}
 	refs := []config.SecretRef{a.ClientSecret, a.PrivateKey, a.Assertion, cfg.Listen.Token, cfg.Notify.Ping}
 	if slices.ContainsFunc(refs, func(r config.SecretRef) bool { return r.Keyring != "" }) {
 		return true
 	}
 	elsewhere := getenv("CREDENTIALS_DIRECTORY") != "" || getenv("TSUPLOAD_CLIENT_SECRET") != ""
-	return a.ClientAuth() == "client_secret" && a.ClientSecret.IsZero() && !elsewhere
+	return a.As == "machine" && a.ClientAuth() == "client_secret" && a.ClientSecret.IsZero() && !elsewhere
 }
 
 func (d *doctor) checkCredential(ctx context.Context) []finding {
+	if d.cfg.Auth.As == "person" {
+		return d.checkLogin(ctx)
+	}
 	c := d.a.lookAtCredential(ctx, d.cfg)
 	if c.err != nil {
 		f := failed(c.err)
@@ -274,4 +283,18 @@ func (d *doctor) checkCredential(ctx context.Context) []finding {
 		return []finding{f}
 	}
 	return []finding{fine("%s from %s", c.words(), c.String())}
+}
+
+// checkLogin looks at the login of a person, and says nothing of who that is.
+func (d *doctor) checkLogin(ctx context.Context) []finding {
+	s := peekLogin(ctx, d.identity.cache)
+	switch {
+	case s.problem != "":
+		return []finding{failure(exitRefused, "log in again with `tsupload auth login`", "the login cannot be read: %s", s.problem)}
+	case !s.has:
+		return []finding{failure(exitRefused, "log in with `tsupload auth login`", "nobody is logged in")}
+	case !s.renewable:
+		return []finding{warning("the authorization server gave no refresh token: see whether this client may have one", "a login that ends %s and cannot be prolonged", moment(s.accessEnds, time.Local))}
+	}
+	return []finding{fine("a login, renewed %s, kept in %s", moment(s.renewedAt, time.Local), place(s.where, s.why))}
 }

@@ -156,7 +156,7 @@ func (d *doctor) checkToken(ctx context.Context) []finding {
 
 func (d *doctor) checkScope(context.Context) []finding {
 	granted := strings.Join(d.token.Scopes, " ")
-	if err := d.identity.cache.ScopesOf(d.token.Scopes); err != nil {
+	if err := d.identity.cache.CheckScopes(d.token.Scopes); err != nil {
 		return []finding{failed(err)}
 	}
 	for _, f := range d.identity.cache.Inspect(d.token.Value) {
@@ -255,11 +255,15 @@ func unreached(err error) finding {
 // a body, so that no server could take an entry from it.
 func (d *doctor) checkAPI(ctx context.Context) []finding {
 	base := d.identity.transport.Base
-	resp, body, took, err := d.ask(ctx, base, http.MethodPost, "/timesheets/upload")
+	path := "/timesheets/upload"
+	if d.cfg.Auth.As == "person" {
+		path = "/timesheets"
+	}
+	resp, body, took, err := d.ask(ctx, base, http.MethodPost, path)
 	if err != nil {
 		return []finding{unreached(err)}
 	}
-	const wrong = "see api.url: uploads go to {url}/timesheets/upload"
+	wrong := "see api.url: uploads go to {url}" + path
 	answered := fmt.Sprintf("answered in %s", took.Round(time.Millisecond))
 	switch code := resp.StatusCode; {
 	case code == http.StatusUnauthorized:
@@ -284,14 +288,18 @@ func (d *doctor) checkAPI(ctx context.Context) []finding {
 	}
 }
 
-// checkAccess asks, with the token, for the entries of nobody. Without
-// read_back there is nothing to ask that could change nothing.
+// checkAccess asks, with the token, for entries of a day on which there are
+// none. Without read_back there is nothing to ask that could change nothing.
 func (d *doctor) checkAccess(ctx context.Context) []finding {
 	if !d.cfg.Supports("read_back") {
 		return nil
 	}
 	tokens := d.identity.transport
-	resp, _, _, err := d.ask(ctx, tokens, http.MethodGet, "/timesheets?user_id=tsupload-doctor&from=2000-01-01&to=2000-01-01")
+	query := "/timesheets?from=2000-01-01&to=2000-01-01"
+	if d.cfg.Auth.As == "machine" {
+		query += "&user_id=tsupload-doctor" // nobody; a person may ask for own entries alone
+	}
+	resp, _, _, err := d.ask(ctx, tokens, http.MethodGet, query)
 	if err != nil {
 		return []finding{unreached(err)}
 	}

@@ -20,15 +20,24 @@ type dialect struct {
 
 func plainScope(_, name string) string { return name }
 
-// dialectOf describes a dialect; the empty one is plain OAuth.
-func dialectOf(name string) dialect {
-	switch name {
+func underAudience(audience, name string) string { return strings.TrimSuffix(audience, "/") + "/" + name }
+
+// dialect describes how the configured server is spoken to; without a dialect
+// it is plain OAuth.
+func (a *Auth) dialect() dialect {
+	switch a.Dialect {
 	case "auth0":
 		return dialect{
 			sendsAudience: true, scope: plainScope, claims: []string{"scope", "permissions"},
 			needsAudience: "is missing for auth0", audienceHint: "the API's identifier; without one Auth0 issues an opaque token that no API can check",
 		}
 	case "entra":
+		if a.As == "person" {
+			return dialect{
+				scope: underAudience, claims: []string{"scp"},
+				needsAudience: "is missing for entra", audienceHint: "the API's Application ID URI, such as api://GUID; or give auth.scopes",
+			}
+		}
 		return dialect{
 			// What a client may do are roles of the application; they are asked for all at once.
 			scope:  func(audience, _ string) string { return strings.TrimSuffix(audience, "/") + "/.default" },
@@ -64,7 +73,7 @@ func (c *Config) needs() []string {
 // deriveAuth fills in what the dialect decides.
 func (l *loader) deriveAuth() {
 	c, a := l.cfg, &l.cfg.Auth
-	d := dialectOf(a.Dialect)
+	d := a.dialect()
 	// What comes from the dialect came from where the dialect came from.
 	unless := func(key string, set func()) {
 		if _, given := c.origins[key]; given {
@@ -101,7 +110,7 @@ func (l *loader) deriveAuth() {
 
 // SendsAudience tells whether the authorization server knows the parameter
 // audience; elsewhere the audience only says what a token should name.
-func (a *Auth) SendsAudience() bool { return dialectOf(a.Dialect).sendsAudience }
+func (a *Auth) SendsAudience() bool { return a.dialect().sendsAudience }
 
 // TokenAudiences lists what a token may name as its audience.
 func (a *Auth) TokenAudiences() []string {
@@ -170,7 +179,7 @@ func (l *loader) validateDialect() {
 	if a.Dialect == "" || l.bad["auth.dialect"] {
 		return
 	}
-	d := dialectOf(a.Dialect)
+	d := a.dialect()
 	_, scopesGiven := l.cfg.origins["auth.scopes"]
 	scopesGiven = scopesGiven && l.cfg.origins["auth.scopes"] != l.cfg.origins["auth.dialect"]
 	if d.needsAudience != "" && a.Audience == "" && (a.Dialect == "auth0" || !scopesGiven) {

@@ -16,6 +16,7 @@ func TestDialects(t *testing.T) {
 		{"api: {supports: [read_back]}\nauth: {dialect: auth0, audience: a}", `auth.scopes ["batch:upload", "read:timesheets"] f:2|auth.check_scope true f:2|auth.scope_claims ["scope", "permissions"] f:2|auth.assertion_audience "issuer" default`},
 		{"api: {supports: [read_back]}\nauth: {dialect: entra, audience: 'api://guid'}", `auth.scopes ["api://guid/.default"] f:2|auth.expected_scopes ["batch:upload", "read:timesheets"] f:2|auth.check_scope false f:2|auth.scope_claims ["roles"] f:2|auth.assertion_audience "token_endpoint" f:2`},
 		{"auth: {dialect: entra, scopes: ['x/.default'], check_scope: true, expected_scopes: [Upload]}", `auth.scopes ["x/.default"] f:1|auth.expected_scopes ["Upload"] f:1|auth.check_scope true f:1`},
+		{"auth: {dialect: entra, as: person, issuer: 'https://x/', audience: 'api://guid'}", `auth.scopes ["api://guid/create:timesheets"] f:1|auth.check_scope true f:1|auth.scope_claims ["scp"] f:1`},
 		{"auth: {dialect: okta, issuer: 'https://x.okta.com/oauth2/default', audience: a}", `auth.scopes ["batch:upload"] f:1|auth.scope_claims ["scp"] f:1|auth.assertion_audience "token_endpoint" f:1`},
 		{"auth: {dialect: okta, private_key: {file: k}, assertion_audience: issuer, issuer: 'https://x.okta.com/oauth2/default'}", `auth.assertion_audience "issuer" f:1`},
 		{"auth: {dialect: keycloak}", `auth.scopes ["batch:upload"] f:1|auth.scope_claims ["scope"] f:1|auth.assertion_audience "issuer" default`},

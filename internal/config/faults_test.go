@@ -58,6 +58,7 @@ func TestSingleFaults(t *testing.T) {
 		{"auth: {private_key: {file: k}, signing_alg: HS256}", `"HS256" is not known here`},
 		{"auth: {private_key: {file: k}, assertion_audience: token}", `one of issuer, token_endpoint`},
 		{"auth: {private_key: {file: k}, token_url: 'https://x/t', assertion_audience: issuer}", "auth.assertion_audience: needs auth.issuer"},
+		{"auth: {as: person, issuer: 'https://x/', private_key: {file: k}}", "auth.private_key: is how a machine proves itself"},
 		{"auth: {dialect: azure}", `one of auth0, entra, okta, keycloak, cognito`},
 		{"auth: {dialect: autho}", `did you mean auth0?`},
 		{"auth: {dialect: auth0}", "auth.audience: is missing for auth0"},
