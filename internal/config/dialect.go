@@ -20,7 +20,9 @@ type dialect struct {
 
 func plainScope(_, name string) string { return name }
 
-func underAudience(audience, name string) string { return strings.TrimSuffix(audience, "/") + "/" + name }
+func underAudience(audience, name string) string {
+	return strings.TrimSuffix(audience, "/") + "/" + name
+}
 
 // dialect describes how the configured server is spoken to; without a dialect
 // it is plain OAuth.
