@@ -280,7 +280,7 @@ func (a *app) newFeed(s *config.Source, opts feedOptions, log *slog.Logger) (upl
 		return uploader.Feed{}, err
 	}
 	return uploader.Feed{
-		Name: s.Name, ID: s.ID, Source: openSource{src, after}, OnChange: s.OnChange, MaxPerDay: seconds(s.Rules.MaxHoursPerDay), WarnOverlap: s.Rules.Overlap == "warn",
+		Name: s.Name, ID: s.ID, Source: openSource{src, after}, OnChange: s.OnChange, MaxPerDay: seconds(s.Rules.MaxHoursPerDay), Overlap: s.Rules.Overlap,
 		Part: a.mended,
 	}, nil
 }

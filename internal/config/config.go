@@ -165,8 +165,8 @@ type Rules struct {
 	ForgottenTimer time.Duration `yaml:"forgotten_timer" min:"0s" max:"168h"`
 	// What happens to entries after today: reject, or allow.
 	Future string `yaml:"future" enum:"reject,allow"`
-	// What happens when entries of one person overlap. Only warn is supported so far.
-	Overlap string `yaml:"overlap" enum:"warn"`
+	// What happens when entries of one person overlap in time: warn says how many do, hold waits for a person, reject refuses those that are not sent yet.
+	Overlap string `yaml:"overlap" enum:"warn,hold,reject"`
 	// What happens to a project that the source's projects do not name: hold, or send as it is.
 	UnknownProject string `yaml:"unknown_project" enum:"hold,send"`
 }

@@ -191,11 +191,12 @@ const (
 	ReasonElsewhere Reason = "elsewhere"    // of another workspace than the one asked for
 )
 
-// Reasons of held entries.
+// Reasons of held entries; by rules.overlap, ReasonOverlap rejects them too.
 const (
 	ReasonChanged  Reason = "changed"         // looks like an edit of what was sent
 	ReasonDayTotal Reason = "day_total"       // the person's day is over max_hours_per_day
 	ReasonProject  Reason = "unknown_project" // project not in the map
+	ReasonOverlap  Reason = "overlap"         // runs while another entry of the person does
 	ReasonConflict Reason = "conflict"        // the API holds something else under this key
 	ReasonForgot   Reason = "forgotten_timer" // ran from start to end for longer than people work
 )
