@@ -42,6 +42,14 @@ func (e entry) Day() string { return e.Date[:min(len(e.Date), len("2006-01-02"))
 // Amount is the hours, as people write them.
 func (e entry) Amount() string { return amount(e.seconds()) }
 
+// Spoken is the amount with its unit.
+func (e entry) Spoken() string {
+	if a := e.Amount(); a != "1" {
+		return a + " hours"
+	}
+	return "1 hour"
+}
+
 // person is who is logged in, as the API sees it.
 type person struct {
 	UserID  string   `json:"user_id"`

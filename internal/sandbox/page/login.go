@@ -37,8 +37,9 @@ func (p *Page) login(w http.ResponseWriter, r *http.Request) {
 	s := &session{attempt: &attempt{state: rand.Text(), verifier: oauth2.GenerateVerifier()}}
 	p.sessions.add(s, loginTime)
 	p.cookie(w, s.id, loginTime)
+	// Who logged out here, and logs in again, is asked who they are.
 	http.Redirect(w, r, oauth.AuthCodeURL(s.attempt.state, oauth2.S256ChallengeOption(s.attempt.verifier),
-		oauth2.SetAuthURLParam("resource", p.cfg.Audience)), http.StatusSeeOther)
+		oauth2.SetAuthURLParam("resource", p.cfg.Audience), oauth2.SetAuthURLParam("prompt", "login")), http.StatusSeeOther)
 }
 
 // callback ends a login. The attempt is over with it, whatever the answer was.

@@ -3,6 +3,7 @@ package page
 import (
 	"cmp"
 	"context"
+	"math"
 	"net/http"
 	"net/url"
 	"slices"
@@ -93,7 +94,7 @@ func (p *Page) collect(ctx context.Context, s *session, v *view) error {
 func (p *Page) addEntry(w http.ResponseWriter, r *http.Request, s *session) {
 	f := form{Day: r.PostFormValue("day"), Project: strings.TrimSpace(r.PostFormValue("project")), Hours: strings.TrimSpace(r.PostFormValue("hours"))}
 	hours, err := strconv.ParseFloat(strings.Replace(f.Hours, ",", ".", 1), 64)
-	if err != nil {
+	if err != nil || math.IsNaN(hours) || math.IsInf(hours, 0) {
 		p.show(w, r, s, http.StatusUnprocessableEntity, "The hours are not a number such as 7.5.", f)
 		return
 	}
@@ -106,7 +107,7 @@ func (p *Page) addEntry(w http.ResponseWriter, r *http.Request, s *session) {
 		p.refuse(w, r, s, err, f)
 		return
 	}
-	p.sessions.say(s, amount(entry{Hours: hours}.seconds())+" hours on "+f.Project+" were entered for "+f.Day+".")
+	p.sessions.say(s, "Entered for "+f.Day+": "+entry{Hours: hours}.Spoken()+" on "+f.Project+".")
 	p.home(w, r)
 }
 
@@ -126,7 +127,7 @@ func (p *Page) approve(w http.ResponseWriter, r *http.Request, s *session) {
 		p.refuse(w, r, s, err, form{})
 		return
 	}
-	p.sessions.say(s, approved.Amount()+" hours of "+approved.UserID+" on "+approved.Day()+" are approved.")
+	p.sessions.say(s, "Approved: "+approved.Spoken()+" of "+approved.UserID+" on "+approved.Day()+".")
 	p.home(w, r)
 }
 
