@@ -41,6 +41,9 @@ type preset struct {
 	// durations is Config.DurationFormat, where the configuration has none; iso
 	// stands for ISO 8601 or whole seconds.
 	durations string
+	// planned tells that entries can be of the future, and are no work until they
+	// are over.
+	planned bool
 	// refuse is why an export of this kind cannot be read, and useInstead what to
 	// export in its place.
 	refuse, useInstead string

@@ -150,6 +150,15 @@ func presets() []preset {
 			durations: "minutes", first: true,
 		},
 		{
+			// The table is ours. Times in it have their zones' offsets.
+			name: "ical", title: "a calendar",
+			marks: [][]string{{"uid"}, {"dtstart"}, {"dtend"}, {"summary"}},
+			columns: map[field][]string{
+				fieldID: {"uid"}, fieldStart: {"dtstart"}, fieldEnd: {"dtend"}, fieldProject: {"categories.0"}, fieldNotes: {"summary"},
+			},
+			planned: true,
+		},
+		{
 			name: "hubstaff-weekly", title: "Hubstaff's weekly report",
 			marks:  [][]string{{"organization"}, {"member"}, {"total worked"}},
 			refuse: "this is Hubstaff's weekly report, with a column for each day and no entries", useInstead: "export the detailed report instead, and map its columns with the columns key",
