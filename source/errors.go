@@ -17,6 +17,10 @@ type Error struct {
 	// Message says what is wrong, HintText what to do about it.
 	Message  string
 	HintText string
+	// Key of the configuration that settles what the file leaves open, and the
+	// values that it may take, the likelier first; empty where none does.
+	Key     string
+	Options []string
 	// Refused says that the source refused our credentials.
 	Refused bool
 	Err     error // the cause, where there is one

@@ -155,6 +155,15 @@ func (ev *evidence) date(b []byte, line int) {
 	}
 }
 
+// dateFormats are the two ways of reading dates that tell no order.
+func (ev *evidence) dateFormats() []string {
+	sep, year := string(ev.sep), "YYYY"
+	if ev.shortYear {
+		year = "YY"
+	}
+	return []string{"DD" + sep + "MM" + sep + year, "MM" + sep + "DD" + sep + year}
+}
+
 // decide settles what the whole file had to settle, or refuses it.
 func (f *form) decide(lay *layout, ev *evidence, name string) ([]timesheet.Decision, error) {
 	at := func(line int) string { return name + ":" + strconv.Itoa(line) }
@@ -194,6 +203,7 @@ func (f *form) decide(lay *layout, ev *evidence, name string) ([]timesheet.Decis
 			return out, &Error{
 				Line: ev.sepLine, Message: "no date in the file tells whether the day or the month comes first",
 				HintText: "set date_format, to DD" + sep + "MM" + sep + "YYYY or to MM" + sep + "DD" + sep + "YYYY",
+				Key:      "date_format", Options: ev.dateFormats(),
 			}
 		}
 		year := "YYYY"
@@ -217,6 +227,7 @@ func (f *form) decide(lay *layout, ev *evidence, name string) ([]timesheet.Decis
 				Line:     max(ev.twelveLine, ev.fullLine),
 				Message:  fmt.Sprintf("times of day are written with AM or PM and without, see also line %d", min(ev.twelveLine, ev.fullLine)),
 				HintText: "a spreadsheet may have changed some of them: export again; or, if it is sure which clock is meant, set time_format to 12h or 24h: rows on the other one are then refused",
+				Key:      "time_format", Options: []string{"24h", "12h"},
 			}
 		}
 	case ev.twelveLine > 0:
@@ -234,6 +245,7 @@ func (f *form) decide(lay *layout, ev *evidence, name string) ([]timesheet.Decis
 			Line:     max(ev.commaLine, ev.pointLine),
 			Message:  fmt.Sprintf("hours have a decimal comma and a decimal point, see also line %d", min(ev.commaLine, ev.pointLine)),
 			HintText: "if it is sure which one is meant, set decimal to \".\" or \",\": rows with the other one are then refused",
+			Key:      "decimal", Options: []string{".", ","},
 		}
 	case ev.commaLine > 0:
 		f.decimal = ','

@@ -159,7 +159,7 @@ func (j *jsonSpool) noList() error {
 	if key == "" {
 		key = "http.records"
 	}
-	e := &Error{Message: "the JSON is no list of records", HintText: "set " + key + " to the path of the list"}
+	e := &Error{Message: "the JSON is no list of records", HintText: "set " + key + " to the path of the list", Key: key, Options: slices.Clone(j.lists)}
 	if j.records != "" {
 		e.Message = "the JSON has no list at " + quote(j.records)
 	}

@@ -140,6 +140,7 @@ func (s *Source) findTable(lay *layout, head []byte, lim *Limits) (*table, error
 			return nil, &Error{
 				Line: best.line, Message: "this looks like " + p.title + ", of which start and end are not the length",
 				HintText: "set preset: " + p.name + "; or, if it is something else, map its columns with the columns key",
+				Key:      "preset", Options: []string{p.name},
 			}
 		}
 		if best != nil {
@@ -264,7 +265,7 @@ func (l *layout) findMarked(head []byte, lim *Limits) (*table, error) {
 			if lack, want := l.complete(&t.at); lack != "" {
 				e := &Error{Line: t.line, Message: "this is " + l.preset.title + ", but " + lack, HintText: "export that column too"}
 				if want == fieldUser.aliases()[0] {
-					e.HintText = "set user to the one person whose hours these are"
+					e.HintText, e.Key = "set user to the one person whose hours these are", "user"
 				}
 				return nil, e
 			}

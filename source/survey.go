@@ -93,7 +93,7 @@ func (r *Reading) surveyOnce(ctx context.Context, u *unit) (timesheet.File, []st
 				if !cs.auto {
 					what = "the file is not valid UTF-8, which it claims to be"
 				}
-				return file, nil, &Error{Message: what, HintText: "export it again, as UTF-8; or set csv.encoding"}
+				return file, nil, &Error{Message: what, HintText: "export it again, as UTF-8; or set csv.encoding", Key: "csv.encoding", Options: []string{cp1252Name}}
 			}
 			cs = charset{name: cp1252Name, why: "not valid UTF-8"}
 			continue

@@ -3,11 +3,15 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/exampleco/tsupload/internal/timesheet"
 )
 
 // invoke calls the program in a world without anything.
@@ -76,6 +80,64 @@ func TestInspectGivesAConfiguration(t *testing.T) {
 	}
 }
 
+// Whatever of our exports can be read at all has a configuration that reads it.
+func TestInspectEveryExport(t *testing.T) {
+	t.Parallel()
+	for _, pattern := range []string{"*.csv", "bad/*.csv", "presets/*.csv", "xlsx/*.xlsx"} {
+		files, err := filepath.Glob("../../testdata/export/" + pattern)
+		if err != nil || len(files) == 0 {
+			t.Fatalf("%s: got %d files, %v", pattern, len(files), err)
+		}
+		for _, file := range files {
+			t.Run(filepath.Base(file), func(t *testing.T) {
+				t.Parallel()
+				reads(t, file)
+			})
+		}
+	}
+}
+
+// reads asserts that a file is read by its own block as inspect said.
+func reads(t *testing.T, file string) {
+	t.Helper()
+	code, out, log := invoke(t, "", "-o", "json", "inspect", file)
+	var got struct {
+		Entries, Seconds, Rejected int
+		Config                     string
+		Decisions                  []struct{ What, Value, Evidence string }
+	}
+	if err := json.Unmarshal([]byte(out), &got); err != nil {
+		t.Fatalf("%v: %s%s", err, out, log)
+	}
+	if got.Config == "" {
+		if code == exitOK || !strings.Contains(log, `"hint"`) && !strings.Contains(log, "hint: ") {
+			t.Errorf("got exit %d without a configuration\n%s", code, log)
+		}
+		return
+	}
+	for _, d := range got.Decisions {
+		if d.Evidence == "" || d.Value == "" {
+			t.Errorf("%s is %q by %q", d.What, d.Value, d.Evidence)
+		}
+	}
+	dir := t.TempDir()
+	cfg := filepath.Join(dir, "tsupload.yaml")
+	if err := os.WriteFile(cfg, []byte("state: {dir: "+dir+"}\n"+got.Config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, out, log := invoke(t, "", "--config", cfg, "config", "validate"); code != exitOK {
+		t.Fatalf("got exit %d\n%s%s%s", code, got.Config, out, log)
+	}
+	code, out, log = invoke(t, "", "--config", cfg, "run", "--dry-run", file)
+	want := regexp.QuoteMeta(fmt.Sprintf("would send %s, %s hours", count(got.Entries, "entry"), timesheet.Seconds(got.Seconds).Clock()))
+	if got.Entries == 0 {
+		want = `nothing new to send|would send 0`
+	}
+	if code != exitOK && code != exitPerson || !regexp.MustCompile(want).MatchString(out) {
+		t.Errorf("got exit %d, want %s\n%s%s%s", code, want, got.Config, out, log)
+	}
+}
+
 func TestInspect(t *testing.T) {
 	t.Parallel()
 	const rows = "Person;Tag;Zeit;Projekt\nada;16.11.2026;7,5;P\nben;01.11.2026;x;P\nada;02.11.2026;0;P\n"
@@ -83,12 +145,12 @@ func TestInspect(t *testing.T) {
 	if code != exitOK || log != "" {
 		t.Fatalf("got exit %d\n%s", code, log)
 	}
-	contains(t, out, `delimiter: semicolon \(-:1\)`, `date order: D\.M\.YYYY \(-:2\)`, `decimal sign: , \(-:2\)`, `header, line 1: "Person", "Tag", "Zeit", "Projekt"`,
-		`columns are guessed`, `1 entry, 7:30:00 hours of 1 person on 1 project, from 2026-11-16 to 2026-11-16`, `1 row skipped: zero`, `1 row refused\n  line 3: "x"`,
+	contains(t, out, `delimiter: semicolon \(-:1\)`, `date order: D\.M\.YYYY \(-:2\)`, `decimal sign: , \(-:2\)`, `header, line 1`,
+		`columns are guessed`, `"Zeit" +duration`, `1 entry, 7:30:00 hours of 1 person on 1 project, from 2026-11-16 to 2026-11-16`, `1 row skipped: zero`, `1 row refused: bad duration\n  -:3: "x" .*\n    hint: `,
 		`columns: \{date: "Tag", duration: "Zeit", project: "Projekt", user: "Person"\}`)
 	// What cannot be read is said with what is known of it.
 	code, out, log = invoke(t, "Name;Vorname;Ort\na;b;c\n", "inspect", "-")
-	contains(t, out, `header, line 1: "Name", "Vorname", "Ort"`)
+	contains(t, out, `header, line 1`, `"Vorname" +not read`)
 	contains(t, log, `error: .*no column says`, `hint: `)
 	if code != exitSource {
 		t.Errorf("got exit %d", code)
@@ -103,7 +165,57 @@ func TestInspect(t *testing.T) {
 	if code != exitOK {
 		t.Errorf("got exit %d", code)
 	}
-	contains(t, out, `form: JSON`, `keys of the records: "start"`, `project: "tags.0"`, `user: USER-ID`)
+	contains(t, out, `form: JSON`, `keys of the records`, `"start" +start`, `project: "tags.0"`, `user: "USER-ID"`)
+}
+
+// What a file leaves open is taken in the way that refuses the fewest rows, and
+// said with the key that settles it.
+func TestInspectAsks(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		in   string
+		want []string
+	}{
+		"records and seconds": {
+			`{"data":{"entries":[{"user":"ada","start":"2026-03-02T09:00:00+01:00","end":"2026-03-02T10:00:00+01:00","duration":3600}]}}`,
+			[]string{`csv\.records: data\.entries; taken as`, `duration_format: .*; taken as seconds`, `defaults\.project; taken as PROJECT`, `1 entry, 1:00:00 hours`, `records: "data\.entries"`, `zone of times: in the file \(-:1\)`},
+		},
+		"decimals": {
+			"user,date,project,hours\nu,2026-03-02,P,1.5\nu,2026-03-03,P,\"1,5\"\nu,2026-03-04,P,\"2,5\"\n",
+			[]string{`decimal: \. or ,; taken as ,`, `decimal: ","  # or \.`, `2 entries, 4:00:00`, `1 row refused`},
+		},
+		"clocks": {
+			"\"Project\",\"User\",\"Email\",\"Start Date\",\"Start Time\",\"End Date\",\"End Time\",\"Duration (h)\"\n" +
+				"P,A,a,2026-03-02,9:00 AM,2026-03-02,10:00 AM,1:00\nP,A,a,2026-03-03,9:00 AM,2026-03-03,10:00 AM,1:00\nP,A,a,2026-03-04,09:00,2026-03-04,10:00,1:00\n",
+			[]string{`time_format: 24h or 12h; taken as 12h`, `clock: 12h`, `2 entries, 2:00:00`},
+		},
+		"encoding": {
+			"user,date,project,hours\n\xc3\xa4,2026-03-02,P,1\n\xe4,2026-03-02,P,1\n",
+			[]string{`csv\.encoding: windows-1252; taken as windows-1252`, `encoding: "windows-1252"`},
+		},
+		"person": {
+			"id,start,stop,project,tags\na1b2c3d,2026-03-02 09:00:00,2026-03-02 10:30:15,website,web\n",
+			[]string{`tracker: watson`, `user; taken as USER-ID`, `user: "USER-ID"  # whose hours these are`, `preset: "watson"`, `"id" +not read`},
+		},
+		"no project": {
+			"user,date,hours\nu,2026-03-02,1\n",
+			[]string{`defaults\.project; taken as PROJECT`, `defaults: \{project: "PROJECT"\}`, `1 entry, 1:00:00`},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			code, out, log := invoke(t, c.in, "inspect", "-")
+			if code != exitOK {
+				t.Errorf("got exit %d\n%s", code, log)
+			}
+			contains(t, out, c.want...)
+			file := filepath.Join(t.TempDir(), "export")
+			if err := os.WriteFile(file, []byte(c.in), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			reads(t, file)
+		})
+	}
 }
 
 func TestAnonymize(t *testing.T) {

@@ -13,8 +13,8 @@ import (
 //
 //	[KIND-]NAME[=ARG][@SELECTOR]
 //
-// KIND says which requests: none is uploads (POST /timesheets/upload), read is
-// GET /timesheets and GET /timesheets/{id}, update is PUT and DELETE of
+// KIND says which requests: none is uploads (POST /timesheets/upload, and of
+// people POST /timesheets), read is GET /timesheets and GET /timesheets/{id}, update is PUT and DELETE of
 // /timesheets/{id}, token is the token endpoint.
 //
 // NAME, for every kind ("-after": the request is executed first):

@@ -12,7 +12,10 @@ import (
 	"github.com/exampleco/tsupload/internal/sandbox/timesheets"
 )
 
-const uploadPath = "/timesheets/upload"
+const (
+	uploadPath = "/timesheets/upload" // of machines
+	createPath = "/timesheets"        // of people
+)
 
 // apiHandler is the API behind its faults, and the admin endpoints beside it.
 func (s *Sandbox) apiHandler() http.Handler {
@@ -37,9 +40,9 @@ func (s *Sandbox) apiHandler() http.Handler {
 
 func kindOf(r *http.Request) (kind, bool) {
 	switch {
-	case r.URL.Path == uploadPath && r.Method == http.MethodPost:
+	case (r.URL.Path == uploadPath || r.URL.Path == createPath) && r.Method == http.MethodPost:
 		return uploads, true
-	case r.URL.Path != "/timesheets" && !strings.HasPrefix(r.URL.Path, "/timesheets/"):
+	case r.URL.Path != createPath && !strings.HasPrefix(r.URL.Path, "/timesheets/"):
 		return 0, false
 	case r.Method == http.MethodGet:
 		return reads, true
@@ -52,7 +55,7 @@ func kindOf(r *http.Request) (kind, bool) {
 
 func (s *Sandbox) countReplays(w http.ResponseWriter, r *http.Request) {
 	s.api.ServeHTTP(w, r)
-	if r.URL.Path == uploadPath && w.Header().Get("Idempotency-Replayed") != "" {
+	if w.Header().Get("Idempotency-Replayed") != "" {
 		s.replays.Add(1)
 	}
 }

@@ -25,8 +25,10 @@ type injector struct {
 	seed   uint64
 	done   <-chan struct{} // closed when the sandbox ends
 	revoke func()
-	rotate func() error
-	log    *slog.Logger
+	// revokeGrants takes refresh tokens along.
+	revokeGrants func()
+	rotate       func() error
+	log          *slog.Logger
 
 	mu      sync.Mutex
 	faults  []*armed
@@ -113,7 +115,7 @@ func (in *injector) serve(w http.ResponseWriter, r *http.Request, k kind, next h
 		case "skew":
 			auth.Skew = f.d
 		case "scope-missing":
-			auth.WithoutScope = authserver.ScopeUpload
+			auth.WithoutScope = []string{authserver.ScopeUpload, authserver.ScopeCreate}
 		default:
 			if decide == nil {
 				decide = &f

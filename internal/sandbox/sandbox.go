@@ -12,8 +12,8 @@ package sandbox
 
 import (
 	"context"
+	"crypto"
 	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -24,12 +24,9 @@ import (
 	"time"
 
 	"github.com/exampleco/tsupload/internal/sandbox/authserver"
+	"github.com/exampleco/tsupload/internal/sandbox/people"
 	"github.com/exampleco/tsupload/internal/sandbox/timesheets"
 )
-
-// NoScopeClient is a second client, with the secret of the first, that is
-// granted no batch:upload.
-const NoScopeClient = "sandbox-noscope"
 
 // Config is what a Sandbox is started with. The zero value starts one in
 // memory, on free ports.
@@ -48,8 +45,25 @@ type Config struct {
 	// TokenTTL is the lifetime of access tokens; the default is an hour.
 	TokenTTL time.Duration
 	// ClientID and ClientSecret are the machine's credentials; the defaults are
-	// sandbox-client and a random secret.
+	// sandbox-client and a random secret. The secret ends after SecretTTL; zero
+	// means 90 days.
 	ClientID, ClientSecret string
+	SecretTTL              time.Duration
+	// ClientKeys are public keys of the machine, which may then sign assertions
+	// (private_key_jwt) instead of showing its secret.
+	ClientKeys []crypto.PublicKey
+	// RefreshTTL is how long a refresh token lasts without use; zero means 30
+	// days.
+	RefreshTTL time.Duration
+	// DeviceTTL is how long a device waits for a person (zero means 10 minutes),
+	// and DeviceInterval how long between its questions (5 seconds).
+	DeviceTTL, DeviceInterval time.Duration
+	// Passwords are those of the people of ExampleCo, by username; who is not
+	// named gets a random one.
+	Passwords map[string]string
+	// Claims is how the claims of a person reach the API; the default is in the
+	// token.
+	Claims people.Design
 	// SigningAlg is ES256 (the default) or RS256.
 	SigningAlg string
 	// AllowPublic permits addresses other than loopback.
@@ -65,7 +79,12 @@ type Sandbox struct {
 	auth   *authserver.Server
 	api    *timesheets.Server
 	inject *injector
+	people *people.Directory
 	log    *slog.Logger
+
+	// What the two servers show each other, and the page of the API to the
+	// authorization server.
+	internal, apiSecret, webSecret string
 
 	requests, uploads, replays atomic.Int64
 
@@ -101,12 +120,23 @@ func Start(ctx context.Context, cfg Config) (*Sandbox, error) {
 		cfg.ClientID = "sandbox-client"
 	}
 	if cfg.ClientSecret == "" {
-		secret := make([]byte, 16)
-		rand.Read(secret)
-		cfg.ClientSecret = hex.EncodeToString(secret)
+		cfg.ClientSecret = rand.Text()
+	}
+	if cfg.SecretTTL <= 0 {
+		cfg.SecretTTL = 90 * 24 * time.Hour
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Claims == "" {
+		cfg.Claims = people.InToken
+	}
+	if _, err := people.ParseDesign(string(cfg.Claims)); err != nil {
+		return nil, fmt.Errorf("sandbox: %w", err)
+	}
+	directory, err := hire(&cfg)
+	if err != nil {
+		return nil, fmt.Errorf("sandbox: %w", err)
 	}
 	apiListener, err := listen(ctx, cfg.Addr, cfg.AllowPublic)
 	if err != nil {
@@ -119,7 +149,10 @@ func Start(ctx context.Context, cfg Config) (*Sandbox, error) {
 	if cfg.AllowPublic {
 		cfg.Logger.WarnContext(ctx, "the sandbox may listen beyond loopback; it is for tests only")
 	}
-	s := &Sandbox{cfg: cfg, apiURL: baseURL(apiListener), issuer: baseURL(authListener), log: cfg.Logger}
+	s := &Sandbox{
+		cfg: cfg, apiURL: baseURL(apiListener), issuer: baseURL(authListener), people: directory, log: cfg.Logger,
+		internal: rand.Text(), apiSecret: rand.Text(), webSecret: rand.Text(),
+	}
 	// What the servers start must end with Close and not before it, so that a
 	// request under way is not torn apart by the context of whoever started us.
 	inner, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -146,21 +179,18 @@ func Start(ctx context.Context, cfg Config) (*Sandbox, error) {
 func (s *Sandbox) startAuth(ctx context.Context, l net.Listener) error {
 	var err error
 	s.auth, err = authserver.New(authserver.Config{
-		Issuer:   s.issuer,
-		Audience: s.Audience(),
-		Clients: []authserver.Client{
-			{
-				ID: s.cfg.ClientID, Secret: s.cfg.ClientSecret,
-				Scopes: []string{authserver.ScopeUpload, authserver.ScopeRead, authserver.ScopeDelete},
-			},
-			{ID: NoScopeClient, Secret: s.cfg.ClientSecret, Scopes: []string{authserver.ScopeRead}},
-		},
-		TokenTTL: s.cfg.TokenTTL, SigningAlg: s.cfg.SigningAlg, Logger: s.log,
+		Issuer: s.issuer, Audience: s.Audience(), Clients: s.clients(),
+		People: s.people, Claims: s.cfg.Claims, ClaimsURL: s.apiURL + claimsPath, ClaimsToken: s.internal,
+		TokenTTL: s.cfg.TokenTTL, RefreshTTL: s.cfg.RefreshTTL, DeviceTTL: s.cfg.DeviceTTL, DeviceInterval: s.cfg.DeviceInterval,
+		SigningAlg: s.cfg.SigningAlg, Logger: s.log,
 	})
 	if err != nil {
 		return err
 	}
-	s.inject = &injector{seed: s.cfg.Seed, done: ctx.Done(), revoke: s.auth.RevokeAll, rotate: s.auth.RotateKeys, log: s.log}
+	s.inject = &injector{
+		seed: s.cfg.Seed, done: ctx.Done(), log: s.log,
+		revoke: s.auth.RevokeAll, revokeGrants: s.auth.RevokeGrants, rotate: s.auth.RotateKeys,
+	}
 	s.inject.set(s.cfg.Faults, s.cfg.Latency)
 	s.serve(l, s.authHandler())
 	return nil
@@ -254,6 +284,12 @@ func (s *Sandbox) ClientID() string { return s.cfg.ClientID }
 
 // ClientSecret is the secret of the machine client.
 func (s *Sandbox) ClientSecret() string { return s.cfg.ClientSecret }
+
+// People are who can log in.
+func (s *Sandbox) People() []people.Person { return s.people.All() }
+
+// Password is what this person logs in with; empty for who is not there.
+func (s *Sandbox) Password(username string) string { return s.cfg.Passwords[username] }
 
 // SetFaults replaces the faults and the latency; requests count anew.
 func (s *Sandbox) SetFaults(faults []Fault, latency time.Duration) { s.inject.set(faults, latency) }
