@@ -307,3 +307,16 @@ auth:
   client_secret: {env: TSUPLOAD_CLIENT_SECRET}
 `, s.APIURL(), s.Issuer(), s.Audience(), s.ClientID())
 }
+
+// PersonConfigBlock is like ConfigBlock for who uploads as a person, after
+// logging in.
+func (s *Sandbox) PersonConfigBlock() string {
+	return fmt.Sprintf(`api:
+  url: %s
+auth:
+  as: person
+  issuer: %s
+  audience: %s
+  client_id: %s
+`, s.APIURL(), s.Issuer(), s.Audience(), CLIClient)
+}

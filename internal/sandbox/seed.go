@@ -3,6 +3,7 @@ package sandbox
 import (
 	"crypto/rand"
 	"maps"
+	"strings"
 	"time"
 
 	"github.com/exampleco/tsupload/internal/sandbox/authserver"
@@ -70,7 +71,8 @@ func hire(cfg *Config) (*people.Directory, error) {
 	}
 	for _, p := range staff {
 		if passwords[p.Username] == "" {
-			passwords[p.Username] = rand.Text()
+			// Short enough to type, and far too long for the login page to be guessed.
+			passwords[p.Username] = strings.ToLower(rand.Text()[:12])
 		}
 	}
 	cfg.Passwords = passwords
