@@ -3,9 +3,11 @@ package sandbox
 import (
 	"crypto/rand"
 	"maps"
+	"strings"
 	"time"
 
 	"github.com/exampleco/tsupload/internal/sandbox/authserver"
+	"github.com/exampleco/tsupload/internal/sandbox/page"
 	"github.com/exampleco/tsupload/internal/sandbox/people"
 )
 
@@ -21,12 +23,6 @@ const (
 	WebClient = "sandbox-web"
 	// APIClient is the API, which introspects tokens.
 	APIClient = "sandbox-api"
-)
-
-// Paths of the API that the authorization server knows.
-const (
-	claimsPath   = "/_internal/claims"
-	callbackPath = "/ui/callback"
 )
 
 // clients are the registered ones.
@@ -52,7 +48,7 @@ func (s *Sandbox) clients() []authserver.Client {
 			ID: WebClient, Name: "the ExampleCo timesheets page",
 			Grants:    []string{authserver.GrantCode, authserver.GrantRefresh},
 			Secrets:   []authserver.Secret{{Value: s.webSecret}},
-			Redirects: []string{s.apiURL + callbackPath},
+			Redirects: []string{s.apiURL + page.CallbackPath},
 			Scopes:    authserver.PersonScopes(),
 		},
 		{
@@ -70,7 +66,8 @@ func hire(cfg *Config) (*people.Directory, error) {
 	}
 	for _, p := range staff {
 		if passwords[p.Username] == "" {
-			passwords[p.Username] = rand.Text()
+			// Short enough to type, and far too long for the login page to be guessed.
+			passwords[p.Username] = strings.ToLower(rand.Text()[:12])
 		}
 	}
 	cfg.Passwords = passwords
