@@ -95,7 +95,7 @@ func (r *Reading) fingerprint() (sum [32]byte, err error) {
 }
 
 // wayVersion is raised when the same bytes come to be read differently.
-const wayVersion = 3
+const wayVersion = 4
 
 // way encodes everything but the bytes that decides what rows become.
 func (s *Source) way() ([]byte, error) {

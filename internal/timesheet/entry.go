@@ -189,6 +189,8 @@ const (
 	ReasonWithdrawn Reason = "withdrawn"    // gone from the source before it was sent
 	ReasonDeleted   Reason = "deleted"      // the tracker says that it was deleted
 	ReasonElsewhere Reason = "elsewhere"    // of another workspace than the one asked for
+	ReasonAllDay    Reason = "all_day"      // an event of a calendar without times of day
+	ReasonCancelled Reason = "cancelled"    // an event that does not take place
 )
 
 // Reasons of held entries; by rules.overlap, ReasonOverlap rejects them too.
