@@ -22,12 +22,37 @@ import (
 // AuthStyle is how the client proves who it is. It is never guessed: a guess costs a second request with each error.
 type AuthStyle string
 
-// The two ways of sending a client secret.
+// The ways of sending a client's credentials.
 const (
 	// AuthBasic sends id and secret in the Authorization header, form-encoded first, as RFC 6749 section 2.3.1 asks.
 	AuthBasic AuthStyle = "basic"
 	// AuthPost sends id and secret in the body.
 	AuthPost AuthStyle = "post"
+	// AuthAssertion sends a signed statement in the body (RFC 7523 section 2.2), and no secret.
+	AuthAssertion AuthStyle = "assertion"
+)
+
+// assertionType is what RFC 7523 section 2.2 calls a JWT.
+const assertionType = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+
+// Recipient is the authorization server that an assertion is for.
+type Recipient struct {
+	// Issuer is Config.Issuer; empty where only the endpoint is known.
+	Issuer string
+	// TokenURL is the token endpoint that is about to be asked.
+	TokenURL string
+}
+
+// Grant is what a token is asked for with.
+type Grant string
+
+// The two grants.
+const (
+	// GrantClient is the client's own identity: client credentials (RFC 6749 section 4.4).
+	GrantClient Grant = "client_credentials"
+	// GrantLogin is a person's login, which [Cache.Adopt] kept: each token is made from its refresh token, which may be
+	// replaced every time (RFC 6749 section 6).
+	GrantLogin Grant = "refresh_token"
 )
 
 // Config says which token to get, from whom, and where to keep it.
@@ -39,10 +64,16 @@ type Config struct {
 	TokenURL string
 	// ClientID is required.
 	ClientID string
-	// Secret is required. It is called for each token request, so a rotated secret is picked up.
+	// Grant is GrantClient when empty.
+	Grant Grant
+	// Secret is required but for GrantLogin, where it is nil for a public client: the client secret, or what Assert makes
+	// assertions of. It is called for each token request, so a rotated secret is picked up.
 	Secret func(context.Context) ([]byte, error)
 	// AuthStyle is AuthBasic when empty.
 	AuthStyle AuthStyle
+	// Assert makes the client assertion of one request out of what Secret returned; AuthAssertion requires it. It is
+	// called for repetitions too, for a server takes an assertion once.
+	Assert func(secret []byte, to Recipient) (string, error)
 	// Scopes are asked for.
 	Scopes []string
 	// ExpectedScopes are the names the grant must hold, when the server names them differently; Scopes when empty.
@@ -51,6 +82,12 @@ type Config struct {
 	CheckScope bool
 	// Audience is sent as the parameter "audience".
 	Audience string
+	// ExpectedAudiences are the API's names in a token, where they are not Audience or Resources. Only Inspect and
+	// Diagnose ask.
+	ExpectedAudiences []string
+	// ScopeClaims are the claims of a token in which scopes stand: scope, scp, permissions, roles; all when empty. Only
+	// Inspect and Diagnose ask.
+	ScopeClaims []string
 	// Resources are sent as parameters "resource" (RFC 8707).
 	Resources []string
 	// Params are sent as they are. They may not replace a parameter that this package sets.
@@ -72,10 +109,7 @@ type Config struct {
 	Logger *slog.Logger
 }
 
-const (
-	defaultTimeout = 30 * time.Second
-	grantType      = "client_credentials"
-)
+const defaultTimeout = 30 * time.Second
 
 // ownParams are set from other fields or by the library; a secret has no place in Params, which enter the key.
 var ownParams = []string{
@@ -97,13 +131,20 @@ func (c *Config) validate() error {
 	if c.ClientID == "" {
 		errs = append(errs, errors.New("client_id is empty"))
 	}
-	if c.Secret == nil {
+	if c.Secret == nil && c.Grant != GrantLogin {
 		errs = append(errs, errors.New("no client secret"))
 	}
 	switch c.AuthStyle {
 	case AuthBasic, AuthPost:
+		if c.Assert != nil {
+			errs = append(errs, fmt.Errorf("auth_style %q sends no assertion", c.AuthStyle))
+		}
+	case AuthAssertion:
+		if c.Assert == nil {
+			errs = append(errs, errors.New("nothing makes assertions"))
+		}
 	default:
-		errs = append(errs, fmt.Errorf("auth_style %q is neither basic nor post", c.AuthStyle))
+		errs = append(errs, fmt.Errorf("auth_style %q is none of basic, post and assertion", c.AuthStyle))
 	}
 	for name := range c.Params {
 		if slices.Contains(ownParams, name) || (name == "audience" && c.Audience != "") || (name == "resource" && len(c.Resources) > 0) {
@@ -156,7 +197,7 @@ func (c *Config) key() (string, error) {
 		As        string     `json:"as"`
 		Subject   string     `json:"subject"`
 	}{
-		entryVersion, c.Issuer, c.TokenURL, c.ClientID, grantType, sorted(c.Scopes), c.Audience, sorted(c.Resources), c.Params,
+		entryVersion, c.Issuer, c.TokenURL, c.ClientID, string(c.Grant), sorted(c.Scopes), c.Audience, sorted(c.Resources), c.Params,
 		c.AuthStyle, c.As, c.Subject,
 	}
 	if len(id.Params) == 0 {
@@ -176,11 +217,16 @@ func sorted(s []string) []string {
 	return slices.Compact(out)
 }
 
-// wanted lists the scopes a grant must hold. "/.default" stands for others and is never granted under that name.
+// wanted lists the scopes a grant must hold.
 func (c *Config) wanted() []string {
 	if !c.CheckScope {
 		return nil
 	}
+	return c.needed()
+}
+
+// needed lists the scopes the work needs. "/.default" stands for others and is never granted under that name.
+func (c *Config) needed() []string {
 	if len(c.ExpectedScopes) > 0 {
 		return sorted(c.ExpectedScopes)
 	}
@@ -203,8 +249,8 @@ func (c *Config) params() url.Values {
 }
 
 func (c *Config) libraryStyle() oauth2.AuthStyle {
-	if c.AuthStyle == AuthPost {
-		return oauth2.AuthStyleInParams
+	if c.AuthStyle == AuthBasic {
+		return oauth2.AuthStyleInHeader
 	}
-	return oauth2.AuthStyleInHeader
+	return oauth2.AuthStyleInParams
 }

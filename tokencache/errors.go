@@ -1,6 +1,7 @@
 package tokencache
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/url"
@@ -99,6 +100,8 @@ type ScopeError struct {
 	Wanted []string
 	// Missing lists what is wanted and not granted.
 	Missing []string
+
+	hint string
 }
 
 // Error implements error.
@@ -112,17 +115,24 @@ func (e *ScopeError) Error() string {
 
 // Hint tells the reader what to check.
 func (e *ScopeError) Hint() string {
+	if e.hint != "" {
+		return e.hint
+	}
 	return "grant the scope to this client at the authorization server; if the server names scopes differently, set auth.expected_scopes, or auth.check_scope: false"
 }
 
-// SecretError says the client secret could not be read, so nothing was asked.
+// SecretError says the client's credentials could not be read or made, so nothing was asked.
 type SecretError struct {
 	// Err is the reader's own error.
 	Err error
+
+	what string
 }
 
 // Error implements error.
-func (e *SecretError) Error() string { return fmt.Sprintf("client secret: %v", e.Err) }
+func (e *SecretError) Error() string {
+	return fmt.Sprintf("%s: %v", cmp.Or(e.what, "client secret"), e.Err)
+}
 
 // Unwrap gives the reader's own error.
 func (e *SecretError) Unwrap() error { return e.Err }

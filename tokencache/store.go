@@ -15,8 +15,10 @@ var ErrNotFound = errors.New("no token stored")
 
 // Entry is a token as it is kept.
 type Entry struct {
-	// AccessToken is the token itself.
+	// AccessToken is the token itself; empty in the entry of a login.
 	AccessToken string
+	// RefreshToken is what a person's login left, from which access tokens are made; empty in the entry of an access token.
+	RefreshToken string
 	// Scopes lists what the token allows: what the server said, else what was asked for.
 	Scopes []string
 	// ObtainedAt is the moment before the request was sent.
@@ -33,9 +35,10 @@ type Entry struct {
 	Allotments []Allotment
 }
 
-// Allotment is how many tokens a server grants in a time, and how many of them were left when it granted the last.
+// Allotment is how many tokens, or requests for them, a server grants in a time, and how many of them were left when it
+// granted the last.
 type Allotment struct {
-	// Bucket is the server's name for it, such as per_hour.
+	// Bucket is the server's name for it, such as per_hour; "requests" is the rate limit of its answers.
 	Bucket string `json:"bucket"`
 	// Limit and Remaining count tokens.
 	Limit     int64 `json:"limit"`
@@ -44,7 +47,10 @@ type Allotment struct {
 	ResetAt time.Time `json:"reset_at"`
 }
 
-// Format implements fmt.Formatter; the token is never printed.
+// Low says that less than a tenth is left, as far as is known.
+func (a Allotment) Low(now time.Time) bool { return a.Remaining*10 < a.Limit && now.Before(a.ResetAt) }
+
+// Format implements fmt.Formatter; no token is ever printed.
 func (e Entry) Format(f fmt.State, _ rune) {
 	_, _ = io.WriteString(f, "token REDACTED until "+e.ExpiresAt.UTC().Format(time.RFC3339))
 }

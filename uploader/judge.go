@@ -33,6 +33,7 @@ type judgement struct {
 	suspects, added int
 	changed         []timesheet.Packed // new entries that look like edits of sent ones
 	overfull        []timesheet.Packed // new entries of days that are too long
+	overlapping     []timesheet.Packed // new entries that run while others do
 	doubled         []timesheet.Packed // new entries whose id stands for something else too
 	withdrawn       []timesheet.Packed // planned, never sent, gone from the source
 	released        []timesheet.Packed // held or refused for what is no longer so
@@ -57,6 +58,11 @@ func (p *plan) judge(survey *timesheet.Survey) error {
 	if window != nil {
 		p.tx.Cover(*window)
 	}
+	if p.overlaps != nil {
+		if err := p.overlaps.find(p.tx); err != nil {
+			return err
+		}
+	}
 	if err := p.tx.Days(func(day timesheet.Day, known []timesheet.Known, added []timesheet.Fresh) error {
 		complete := survey.Complete && (survey.Window == nil || survey.Window.Has(day))
 		for name, d := range p.byPerson(known, added) {
@@ -78,6 +84,7 @@ func (p *plan) judge(survey *timesheet.Survey) error {
 	}{
 		{v.changed, timesheet.Fate{State: timesheet.StateHeld, Reason: timesheet.ReasonChanged, Detail: "an entry of this person and day that was sent is no longer in the source"}},
 		{v.overfull, timesheet.Fate{State: timesheet.StateHeld, Reason: timesheet.ReasonDayTotal, Detail: "the person's day is longer than max_hours_per_day"}},
+		{v.overlapping, p.overlapFate()},
 		{v.doubled, timesheet.Fate{State: timesheet.StateRejected, Reason: timesheet.ReasonDuplicateID, Detail: "its id stands for two contents in one read"}},
 		{v.withdrawn, timesheet.Fate{State: timesheet.StateSkipped, Reason: timesheet.ReasonWithdrawn}},
 		{v.released, timesheet.Fate{State: timesheet.StateNew}},
@@ -131,7 +138,7 @@ func (p *plan) byPerson(known []timesheet.Known, added []timesheet.Fresh) map[st
 			continue
 		}
 		d.present = true
-		if k.Reason == timesheet.ReasonDayTotal || k.Reason == timesheet.ReasonChanged || k.Reason == timesheet.ReasonDuplicateID {
+		if mayBeMended(&k) {
 			d.held = append(d.held, k)
 		}
 		if k.State != timesheet.StateSkipped && k.State != timesheet.StateRejected {
@@ -145,6 +152,16 @@ func (p *plan) byPerson(known []timesheet.Known, added []timesheet.Fresh) map[st
 		d.added = append(d.added, f)
 	}
 	return days
+}
+
+// mayBeMended tells whether an entry is held or refused for what a later read
+// may no longer show.
+func mayBeMended(k *timesheet.Known) bool {
+	switch k.Reason {
+	case timesheet.ReasonDayTotal, timesheet.ReasonChanged, timesheet.ReasonDuplicateID, timesheet.ReasonOverlap:
+		return true
+	}
+	return false
 }
 
 // atAPI tells whether the API has, or may have, an entry.
@@ -173,13 +190,13 @@ func (p *plan) judgePerson(v *judgement, name string, day timesheet.Day, d *pers
 	}
 	overfull := p.feed.MaxPerDay > 0 && d.total > p.feed.MaxPerDay
 	for _, k := range d.held {
-		still := overfull
+		still := overfull || p.overlapping(k.Key)
 		switch k.Reason {
 		case timesheet.ReasonChanged:
-			still = overfull || anyGone
+			still = still || anyGone
 		case timesheet.ReasonDuplicateID:
-			still = overfull || p.bad[k.Key]
-		default: // held for the day's length alone
+			still = still || p.bad[k.Key]
+		default: // held for the day as it is
 		}
 		if !still && !p.feed.Part {
 			v.released = append(v.released, k.Key)
@@ -205,13 +222,17 @@ func (p *plan) judgePerson(v *judgement, name string, day timesheet.Day, d *pers
 		case anyGone && !f.Trusted:
 			v.changed = append(v.changed, f.Key)
 			p.report.move(timesheet.StateHeld, timesheet.ReasonChanged, name, day, f.Seconds)
+		case p.overlapping(f.Key):
+			v.overlapping = append(v.overlapping, f.Key)
+			fate := p.overlapFate()
+			p.report.move(fate.State, fate.Reason, name, day, f.Seconds)
 		case overfull:
 			v.overfull = append(v.overfull, f.Key)
 			p.report.move(timesheet.StateHeld, timesheet.ReasonDayTotal, name, day, f.Seconds)
 		}
 	}
-	if p.feed.WarnOverlap {
-		p.report.Overlaps += overlaps(d.added)
+	if p.feed.Overlap == OverlapWarn {
+		p.report.Overlaps += overlapsOn(d.added)
 	}
 }
 
@@ -228,18 +249,4 @@ func partial(d *personDay) (missing []timesheet.Known) {
 		}
 	}
 	return missing
-}
-
-// overlaps counts entries of one person's day that begin before another ends.
-func overlaps(day []timesheet.Fresh) int {
-	timed := slices.DeleteFunc(slices.Clone(day), func(f timesheet.Fresh) bool { return f.Start < 0 })
-	slices.SortFunc(timed, func(a, b timesheet.Fresh) int { return a.Start - b.Start })
-	n, end := 0, 0
-	for _, f := range timed {
-		if f.Start < end {
-			n++
-		}
-		end = max(end, f.Start+int(f.Seconds))
-	}
-	return n
 }

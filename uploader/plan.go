@@ -51,7 +51,7 @@ func (u *Uploader) planFeed(ctx context.Context, feed *Feed, s *SourceReport) er
 		return err
 	}
 	defer tx.Rollback()
-	p := &plan{cfg: &u.cfg, feed: feed, tx: tx, report: s, assumed: assumed, lanes: u.cfg.API.lanes(), bad: map[timesheet.Packed]bool{}, refused: map[personOn]bool{}, renewed: map[timesheet.Packed]uint64{}}
+	p := &plan{cfg: &u.cfg, feed: feed, tx: tx, report: s, assumed: assumed, lanes: u.cfg.API.lanes(), bad: map[timesheet.Packed]bool{}, refused: map[personOn]bool{}, renewed: map[timesheet.Packed]uint64{}, overlaps: newOverlaps(feed)}
 	if survey.Window != nil {
 		p.people = map[string]bool{}
 	}
@@ -166,6 +166,8 @@ type plan struct {
 	// people have entries in the read; kept only where an absence from it is
 	// judged for whole days.
 	people map[string]bool
+	// overlaps is nil unless entries that overlap are held or refused.
+	overlaps *overlaps
 }
 
 type personOn struct {
@@ -232,6 +234,11 @@ func (p *plan) decide() error {
 			err = p.new(e)
 		} else {
 			err = p.known(e, found[i])
+			if p.overlaps != nil {
+				if _, anew := p.renewed[found[i].Key]; !anew {
+					p.overlaps.known(e, found[i])
+				}
+			}
 		}
 	}
 	p.group = p.group[:0]

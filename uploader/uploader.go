@@ -110,8 +110,9 @@ type Feed struct {
 	OnChange string
 	// MaxPerDay holds a person's day above it; 0 allows everything.
 	MaxPerDay timesheet.Seconds
-	// WarnOverlap reports entries of one person that overlap in time.
-	WarnOverlap bool
+	// Overlap is what to do about entries of one person that overlap in time:
+	// OverlapWarn, OverlapHold or OverlapReject; empty does nothing.
+	Overlap string
 	// Part says that the read is a few rows of the source (mended ones): that
 	// the others are absent from it means nothing.
 	Part bool

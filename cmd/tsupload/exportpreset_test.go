@@ -47,7 +47,7 @@ func TestExportPreset(t *testing.T) {
 	do(exitOK, "skipped (running)", "sent 3 entries, 14:00:00 hours")
 	do(exitOK, "sent 0 entries")
 	b.entries = []string{timer(1, 5, 13), timer(3, 3, 16)}
-	do(exitPerson, "held (changed)", "1 sent entries are gone from the source")
+	do(exitPerson, "held (changed)", "1 sent entry is gone from the source")
 	if got := strings.Join(w.missing(), " "); got != "2" {
 		t.Errorf("got %q flagged, want 2", got)
 	}

@@ -129,7 +129,7 @@ func reads(t *testing.T, file string) {
 		t.Fatalf("got exit %d\n%s%s%s", code, got.Config, out, log)
 	}
 	code, out, log = invoke(t, "", "--config", cfg, "run", "--dry-run", file)
-	want := regexp.QuoteMeta(fmt.Sprintf("would send %d entries, %s hours", got.Entries, timesheet.Seconds(got.Seconds).Clock()))
+	want := regexp.QuoteMeta(fmt.Sprintf("would send %s, %s hours", count(got.Entries, "entry"), timesheet.Seconds(got.Seconds).Clock()))
 	if got.Entries == 0 {
 		want = `nothing new to send|would send 0`
 	}

@@ -18,7 +18,7 @@ func TestLedgerCommands(t *testing.T) {
 	w.do(exitConfig, "ledger", "create")
 	w.do(exitConfig, "ledger", "adopt")
 	out, _ = w.do(exitOK, "run", "--once")
-	contains(t, out, `sent 1 entries`)
+	contains(t, out, `sent 1 entry`)
 	copied := filepath.Join(w.dir, "copy.db")
 	w.do(exitOK, "ledger", "backup", copied)
 	w.do(exitConfig, "ledger", "backup", copied)

@@ -49,7 +49,7 @@ func TestRejects(t *testing.T) {
 		t.Fatal(err)
 	}
 	out, log = w.do(exitPerson, "rejects", "retry", file)
-	contains(t, out, `sent 1 entries, 8:00:00 hours`)
+	contains(t, out, `sent 1 entry, 8:00:00 hours`)
 	contains(t, log, `line 3: refused again: "minus two"`, `1 rejected row closed`)
 	after := w.refs("rejected")
 	if len(before) != 3 || len(after) != 2 || len(w.refs("sent")) != 2 {

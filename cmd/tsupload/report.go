@@ -77,7 +77,7 @@ func reportText(b *strings.Builder, r *uploader.Report, waiting []*timesheet.Wai
 		}
 		fmt.Fprintf(b, "%s\nlevel %s: %s\n", head, r.Level, r.Promise)
 		if r.Recovered > 0 {
-			fmt.Fprintf(b, "an earlier run ended while sending; %d of its entries were in doubt\n", r.Recovered)
+			fmt.Fprintf(b, "an earlier run ended while sending; what it left in doubt: %s\n", count(r.Recovered, "entry"))
 		}
 	}
 	for _, s := range r.Sources {
@@ -93,7 +93,7 @@ func reportText(b *strings.Builder, r *uploader.Report, waiting []*timesheet.Wai
 func sourceText(b *strings.Builder, r *uploader.Report, s *uploader.SourceReport) {
 	fmt.Fprintf(b, "\nsource %s\n", s.Name)
 	for _, f := range s.Files {
-		fmt.Fprintf(b, "  %s: %d rows\n", f.Name, f.Rows)
+		fmt.Fprintf(b, "  %s: %s\n", f.Name, count(f.Rows, "row"))
 		for _, d := range f.Decisions {
 			fmt.Fprintf(b, "    %s: %s (%s)\n", d.What, d.Value, d.Evidence)
 		}
@@ -141,16 +141,26 @@ func sourceText(b *strings.Builder, r *uploader.Report, s *uploader.SourceReport
 // sourceNotes is what a run noticed beside the outcomes.
 func sourceNotes(s *uploader.SourceReport) (notes []string) {
 	for _, n := range []struct {
-		n    int
-		text string
+		n         int
+		one, more string
 	}{
-		{s.Overlaps, "entries overlap others of the same person"},
-		{s.Mended, "rejected rows are gone from the file and were closed"},
-		{s.Withdrawn, "planned entries are gone from the source and were withdrawn before they were sent"},
-		{s.Missing, "sent entries are gone from the source; what was sent stays, mend it in Timesheets if need be"},
+		{s.Overlaps, "entry overlaps another of the same person", "entries overlap others of the same person"},
+		{s.Mended, "rejected row is gone from the file and was closed", "rejected rows are gone from the file and were closed"},
+		{
+			s.Withdrawn, "planned entry is gone from the source and was withdrawn before it was sent",
+			"planned entries are gone from the source and were withdrawn before they were sent",
+		},
+		{
+			s.Missing, "sent entry is gone from the source; what was sent stays, mend it in Timesheets if need be",
+			"sent entries are gone from the source; what was sent stays, mend it in Timesheets if need be",
+		},
 	} {
-		if n.n > 0 {
-			notes = append(notes, fmt.Sprintf("%d %s", n.n, n.text))
+		switch n.n {
+		case 0:
+		case 1:
+			notes = append(notes, "1 "+n.one)
+		default:
+			notes = append(notes, fmt.Sprintf("%d %s", n.n, n.more))
 		}
 	}
 	return notes
@@ -231,14 +241,14 @@ func endText(b *strings.Builder, r *uploader.Report, waiting []*timesheet.Waitin
 		switch {
 		case r.DryRun:
 			fresh := r.Total(timesheet.StateNew)
-			fmt.Fprintf(b, "would send %d entries, %s hours\n", fresh.Rows, fresh.Seconds.Clock())
+			fmt.Fprintf(b, "would send %s, %s hours\n", count(fresh.Rows, "entry"), fresh.Seconds.Clock())
 		default:
-			fmt.Fprintf(b, "sent %d entries, %s hours, in %d requests, %s\n", r.Sent.Rows, r.Sent.Seconds.Clock(), r.Requests, r.Ended.Sub(r.Started).Round(time.Millisecond))
+			fmt.Fprintf(b, "sent %s, %s hours, in %s, %s\n", count(r.Sent.Rows, "entry"), r.Sent.Seconds.Clock(), count(r.Requests, "request"), r.Ended.Sub(r.Started).Round(time.Millisecond))
 			if r.Refused.Rows > 0 {
-				fmt.Fprintf(b, "refused by the API: %d entries, %s hours\n", r.Refused.Rows, r.Refused.Seconds.Clock())
+				fmt.Fprintf(b, "refused by the API: %s, %s hours\n", count(r.Refused.Rows, "entry"), r.Refused.Seconds.Clock())
 			}
 			if r.InDoubt.Rows > 0 {
-				fmt.Fprintf(b, "in doubt: %d entries, %s hours\n", r.InDoubt.Rows, r.InDoubt.Seconds.Clock())
+				fmt.Fprintf(b, "in doubt: %s, %s hours\n", count(r.InDoubt.Rows, "entry"), r.InDoubt.Seconds.Clock())
 			}
 		}
 	}

@@ -15,11 +15,13 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/exampleco/tsupload/internal/config"
 	"github.com/exampleco/tsupload/internal/crash"
 	"github.com/exampleco/tsupload/internal/ledger"
+	"github.com/exampleco/tsupload/internal/login"
 	"github.com/exampleco/tsupload/internal/rescue"
 	"github.com/exampleco/tsupload/internal/timesheet"
 	"github.com/exampleco/tsupload/source"
@@ -90,7 +92,7 @@ func (i *identity) Close() error {
 	}
 	if i.metrics != nil {
 		s := i.cache.Stats()
-		i.metrics.TokenFetches(s.Tokens, s.Failures, s.Invalidated)
+		i.metrics.TokenFetches(s.Tokens, s.Failures, s.StoreHits, s.Invalidated)
 	}
 	return err
 }
@@ -129,23 +131,114 @@ func (a *app) newCache(cfg *config.Config, log *slog.Logger) (*tokencache.Cache,
 }
 
 func (a *app) newCacheOver(base http.RoundTripper, cfg *config.Config, log *slog.Logger) (*tokencache.Cache, error) {
-	secrets := a.resolver(tokencache.NewKeyring())
+	ring := tokencache.NewKeyring()
+	secrets := a.resolver(ring)
 	params := url.Values{}
 	for name, value := range cfg.Auth.Params {
 		params.Set(name, value)
 	}
-	dir := tokenDir(cfg)
-	return tokencache.New(tokencache.Config{
+	c := tokencache.Config{
 		Issuer: cfg.Auth.Issuer, TokenURL: cfg.Auth.TokenURL, ClientID: cfg.Auth.ClientID,
 		Secret: func(ctx context.Context) ([]byte, error) {
-			s, err := secrets.ClientSecret(ctx, cfg.Auth.ClientSecret)
+			s, err := readCredentials(ctx, secrets, &cfg.Auth)
 			crash.Point("C11") // a token is about to be asked for
 			return s.Reveal(), err
 		},
 		AuthStyle: tokencache.AuthStyle(cfg.Auth.AuthStyle), Scopes: cfg.Auth.Scopes, ExpectedScopes: cfg.Auth.ExpectedScopes, CheckScope: cfg.Auth.CheckScope,
-		Audience: cfg.Auth.Audience, Resources: cfg.Auth.Resource, Params: params, As: cfg.Auth.As,
-		Store: tokencache.NewFileStore(dir, log), LockDir: dir, Transport: base, Logger: log,
-	})
+		ExpectedAudiences: cfg.Auth.TokenAudiences(), ScopeClaims: cfg.Auth.ScopeClaims, Resources: cfg.Auth.Resource, Params: params, As: cfg.Auth.As,
+		Store: newTokenStore(cfg, ring, log), LockDir: tokenDir(cfg), Transport: base, Logger: log,
+	}
+	if cfg.Auth.SendsAudience() {
+		c.Audience = cfg.Auth.Audience
+	}
+	switch assert := newAsserter(&cfg.Auth); {
+	case cfg.Auth.As == "person":
+		c.Grant = tokencache.GrantLogin
+		if cfg.Auth.ClientSecret.IsZero() {
+			c.Secret = nil // a public client; a secret lying about is the machine's
+		}
+	case assert != nil:
+		c.AuthStyle, c.Assert = tokencache.AuthAssertion, assert
+	}
+	return tokencache.New(c)
+}
+
+// readCredentials reads what proves who the client is: its secret, the key that
+// it signs with, or what the platform signed for it.
+func readCredentials(ctx context.Context, secrets *config.Resolver, auth *config.Auth) (config.Secret, error) {
+	switch auth.ClientAuth() {
+	case "private_key":
+		return secrets.Read(ctx, auth.PrivateKey)
+	case "assertion":
+		return secrets.Read(ctx, auth.Assertion)
+	}
+	return secrets.ClientSecret(ctx, auth.ClientSecret)
+}
+
+// newAsserter makes assertions out of what readCredentials read; nil where a
+// secret is sent as it is.
+func newAsserter(auth *config.Auth) func([]byte, tokencache.Recipient) (string, error) {
+	switch auth.ClientAuth() {
+	case "private_key":
+		return func(secret []byte, to tokencache.Recipient) (string, error) {
+			key, err := login.ParseKey(secret, auth.SigningAlg, auth.PrivateKeyID)
+			if err != nil {
+				return "", err
+			}
+			audience := to.Issuer
+			if auth.AssertionAudience == "token_endpoint" {
+				audience = to.TokenURL
+			}
+			return key.Assertion(auth.ClientID, audience, time.Now())
+		}
+	case "assertion":
+		return func(secret []byte, _ tokencache.Recipient) (string, error) {
+			text := strings.TrimSpace(string(secret))
+			// Whether it has expired, the server's clock decides.
+			if expires, err := login.CheckAssertion(text, time.Now()); err != nil && expires.IsZero() {
+				return "", err
+			}
+			return text, nil
+		}
+	}
+	return nil
+}
+
+// newTokenStore is where tokens are kept: what a login yields in the keyring,
+// if there is one.
+func newTokenStore(cfg *config.Config, ring *tokencache.Keyring, log *slog.Logger) tokencache.Store {
+	file := tokencache.NewFileStore(tokenDir(cfg), log)
+	inRing := tokencache.NewKeyringStore(ring)
+	var store tokenStore
+	switch {
+	case cfg.Auth.TokenStore == "keyring":
+		store = inRing
+	case cfg.Auth.TokenStore == "auto" && cfg.Auth.As == "person":
+		store = tokencache.NewFallbackStore(inRing, file, log)
+	default:
+		store = file
+	}
+	return dyingStore{store}
+}
+
+// dyingStore marks what a crash between the steps of a refresh leaves.
+type dyingStore struct{ tokenStore }
+
+// tokenStore also tells where it keeps things.
+type tokenStore interface {
+	tokencache.Store
+	Place(ctx context.Context, key string) (string, error)
+}
+
+// Save implements tokencache.Store.
+func (s dyingStore) Save(ctx context.Context, key string, e tokencache.Entry) error {
+	if e.RefreshToken == "" {
+		return s.tokenStore.Save(ctx, key, e)
+	}
+	crash.Point("C12") // a refresh token was replaced at the server, and not here
+	err := s.tokenStore.Save(ctx, key, e)
+	crash.Point("C13") // nor is the access token that came with it kept
+	return err
 }
 
 func tokenDir(cfg *config.Config) string { return filepath.Join(cfg.State.Dir, "tokens") }
@@ -169,6 +262,7 @@ func markToken(err error) error {
 		secret      *tokencache.SecretError
 		origin      *tokencache.OriginError
 		unavailable *tokencache.UnavailableError
+		ended       *tokencache.LoginError
 		panicked    *rescue.Error
 	)
 	switch {
@@ -176,7 +270,7 @@ func markToken(err error) error {
 		return &uploader.StopError{Kind: uploader.StopBug, Err: err}
 	case errors.As(err, &unavailable):
 		return &uploader.StopError{Kind: uploader.StopUnreachable, Err: err}
-	case errors.As(err, &refused), errors.As(err, &scope), errors.As(err, &secret), errors.As(err, &origin):
+	case errors.As(err, &refused), errors.As(err, &scope), errors.As(err, &secret), errors.As(err, &origin), errors.As(err, &ended):
 		return &uploader.StopError{Kind: uploader.StopAuth, Err: err}
 	}
 	return err
@@ -186,7 +280,7 @@ func markToken(err error) error {
 func (a *app) newAPI(cfg *config.Config) uploader.API {
 	c := &cfg.API
 	api := uploader.API{
-		URL: c.URL, Batch: cfg.Supports("batch"), IdempotencyKey: cfg.Supports("idempotency_key"), ReadBack: cfg.Supports("read_back"), Update: cfg.Supports("update"),
+		URL: c.URL, Person: cfg.Auth.As == "person", Batch: cfg.Supports("batch"), IdempotencyKey: cfg.Supports("idempotency_key"), ReadBack: cfg.Supports("read_back"), Update: cfg.Supports("update"),
 		BatchSize: c.BatchSize, Concurrency: c.Concurrency, RateLimit: c.RateLimit, Timeout: c.Timeout, MaxRetryAfter: c.MaxRetryAfter, RetryWait: c.RetryWait,
 		Resend: c.OnAmbiguous == "resend", BareKey: c.IdempotencyKeyStyle == "bare", Fields: c.Fields,
 		Settle: c.Server.Settle, ReadGap: c.Server.ReadGap, KeyTTL: c.Server.KeyTTL, NotExecuted: c.Server.NotExecuted, BatchAtomic: c.Server.BatchAtomic,
@@ -280,7 +374,7 @@ func (a *app) newFeed(s *config.Source, opts feedOptions, log *slog.Logger) (upl
 		return uploader.Feed{}, err
 	}
 	return uploader.Feed{
-		Name: s.Name, ID: s.ID, Source: openSource{src, after}, OnChange: s.OnChange, MaxPerDay: seconds(s.Rules.MaxHoursPerDay), WarnOverlap: s.Rules.Overlap == "warn",
+		Name: s.Name, ID: s.ID, Source: openSource{src, after}, OnChange: s.OnChange, MaxPerDay: seconds(s.Rules.MaxHoursPerDay), Overlap: s.Rules.Overlap,
 		Part: a.mended,
 	}, nil
 }

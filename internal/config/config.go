@@ -37,7 +37,7 @@ type Config struct {
 
 // API is the section `api`.
 type API struct {
-	// Base URL of the Timesheets API; uploads go to {url}/timesheets/upload. Required for uploads. https, except on loopback.
+	// Base URL of the Timesheets API; uploads go to {url}/timesheets/upload, a person's to {url}/timesheets. Required for uploads. https, except on loopback.
 	URL string `yaml:"url" check:"base_url"`
 	// Name of the API in the ledger, by default its URL. A ledger made for another id is refused. Set it to keep the ledger when the URL moves.
 	ID string `yaml:"id"`
@@ -103,26 +103,42 @@ type Auth struct {
 	Issuer string `yaml:"issuer" check:"base_url"`
 	// Token endpoint of an authorization server without discovery. Or issuer.
 	TokenURL string `yaml:"token_url" check:"url"`
+	// The server's own way of OAuth: auth0, entra, okta, keycloak or cognito; empty: none. It decides how scopes and audience are asked for and where a token names them, unless the keys for it say otherwise.
+	Dialect string `yaml:"dialect" enum:",auth0,entra,okta,keycloak,cognito"`
 	// The API's identifier at the authorization server.
 	Audience string `yaml:"audience"`
 	// The client's id at the authorization server.
 	ClientID string `yaml:"client_id"`
-	// Reference to the client's secret; without one: the systemd credential tsupload-client-secret, then TSUPLOAD_CLIENT_SECRET, then the keyring.
+	// Reference to the client's secret; without one: the systemd credential tsupload-client-secret, then TSUPLOAD_CLIENT_SECRET, then the keyring. Or private_key, or assertion.
 	ClientSecret SecretRef `yaml:"client_secret"`
+	// Reference to a private key that the client signs with, in place of a secret (private_key_jwt): PEM (PKCS#8, PKCS#1, SEC1) or JWK; RSA, P-256 or Ed25519. A certificate in the same PEM is named in the signature.
+	PrivateKey SecretRef `yaml:"private_key"`
+	// Id by which the authorization server knows the private key (kid); a JWK may have its own.
+	PrivateKeyID string `yaml:"private_key_id"`
+	// Algorithm of signatures; empty: as the key has it (RS256 for RSA).
+	SigningAlg string `yaml:"signing_alg" enum:",RS256,PS256,ES256,EdDSA"`
+	// Reference to an assertion that the platform makes for the client, in place of a secret (workload identity), such as a projected service account token of Kubernetes. It is read again for each token.
+	Assertion SecretRef `yaml:"assertion"`
+	// Whom signatures are made out to: issuer, or token_endpoint for servers that want its URL (Entra ID, Okta).
+	AssertionAudience string `yaml:"assertion_audience" enum:",issuer,token_endpoint"`
 	// How the secret is presented: basic (header) or post (form).
 	AuthStyle string `yaml:"auth_style" enum:"basic,post"`
-	// Scopes to ask for, by default what api.supports needs: batch:upload, and read:timesheets for read_back.
+	// Scopes to ask for, by default what api.supports needs: batch:upload (create:timesheets for a person), and read:timesheets for read_back.
 	Scopes []string `yaml:"scopes" check:"scope"`
 	// Resource indicators (RFC 8707), for servers that do not know audience.
 	Resource []string `yaml:"resource"`
 	// Further form parameters of the token request.
 	Params map[string]string `yaml:"params"`
-	// Whose identity uploads carry. Only machine (client credentials) is supported so far.
-	As string `yaml:"as" enum:"machine"`
+	// Whose identity uploads carry: machine (client credentials), or person, who logs in with auth login and uploads own entries one by one to {url}/timesheets. A person needs issuer and no client_secret.
+	As string `yaml:"as" enum:"machine,person"`
+	// Where tokens are kept: auto (those of a person in the keyring and, where that cannot be, in a file; those of a machine in a file), keyring, or file. Files have mode 0600, in state.dir.
+	TokenStore string `yaml:"token_store" enum:"auto,keyring,file"`
 	// Scopes that the token must carry, where the granted names differ from those asked for.
 	ExpectedScopes []string `yaml:"expected_scopes" check:"scope"`
-	// Check the token's scopes before the first upload.
+	// Check the token's scopes before the first upload. By default true; false for the dialect entra, whose answers do not tell them.
 	CheckScope bool `yaml:"check_scope"`
+	// Claims of a token in which scopes stand: scope, scp, permissions, roles. By default as the dialect has it, else all. Only explanations look there.
+	ScopeClaims []string `yaml:"scope_claims" enum:"scope,scp,permissions,roles"`
 	// PEM file with the certificate authorities to trust for the authorization server.
 	CAFile string `yaml:"ca_file" check:"path"`
 }
@@ -165,8 +181,8 @@ type Rules struct {
 	ForgottenTimer time.Duration `yaml:"forgotten_timer" min:"0s" max:"168h"`
 	// What happens to entries after today: reject, or allow.
 	Future string `yaml:"future" enum:"reject,allow"`
-	// What happens when entries of one person overlap. Only warn is supported so far.
-	Overlap string `yaml:"overlap" enum:"warn"`
+	// What happens when entries of one person overlap in time: warn says how many do, hold waits for a person, reject refuses those that are not sent yet.
+	Overlap string `yaml:"overlap" enum:"warn,hold,reject"`
 	// What happens to a project that the source's projects do not name: hold, or send as it is.
 	UnknownProject string `yaml:"unknown_project" enum:"hold,send"`
 }
@@ -247,7 +263,7 @@ type Source struct {
 	// Reference to the URL of a check of its own, in place of notify.ping.
 	Ping SecretRef `yaml:"ping"`
 	// The tracker whose export this is, by which columns and oddities are known; auto: our own columns, or the tracker that the header tells of.
-	Preset string `yaml:"preset" enum:"auto,toggl,clockify,harvest,kimai,tempo,watson,timetagger,simple-time-tracker,clockify-cli,super-productivity"`
+	Preset string `yaml:"preset" enum:"auto,toggl,clockify,harvest,kimai,tempo,watson,timetagger,simple-time-tracker,clockify-cli,super-productivity,timewarrior,watson-json,clockify-api,klog,ical"`
 	// Names of the export's columns, in place of the preset.
 	Columns Columns `yaml:"columns"`
 	// The one person whose hours these are, for exports without a person's column.
@@ -510,7 +526,7 @@ func Default() *Config {
 			Server:              Server{Settle: 5 * time.Minute, ReadGap: 10 * time.Second, KeyTTL: 20 * time.Hour},
 		},
 		Run:  Run{Deadline: 30 * time.Minute, Drain: 30 * time.Second, RetryAfter: time.Minute, MaxRejectRatio: 0.2},
-		Auth: Auth{AuthStyle: "basic", As: "machine", CheckScope: true},
+		Auth: Auth{AuthStyle: "basic", As: "machine", TokenStore: "auto", CheckScope: true},
 		Log:  Log{Level: "info", Format: "text"},
 
 		Listen: Listen{Address: "127.0.0.1:9464"},

@@ -234,6 +234,8 @@ func hintFor(state timesheet.State, reason timesheet.Reason) string {
 		return "mend the end in the tracker; or resolve --send where somebody did work that long, or raise rules.forgotten_timer"
 	case state == timesheet.StateHeld && reason == timesheet.ReasonDayTotal:
 		return "mend the day in the tracker, or resolve --send where the hours are right"
+	case reason == timesheet.ReasonOverlap:
+		return "mend the times in the tracker, then all of them go out by themselves; or resolve --send where they are right"
 	case state == timesheet.StateHeld:
 		return "resolve --send or --skip"
 	case state == timesheet.StateRejected:

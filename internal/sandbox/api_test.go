@@ -67,8 +67,8 @@ func TestChallenges(t *testing.T) {
 			t.Errorf("%s: got %d %s, want %d", tt.name, a.status, a.body, tt.status)
 			continue
 		}
-		got := a.header.Get("WWW-Authenticate")
-		if tt.challenge == bare && got != bare || !strings.HasPrefix(got, tt.challenge) || tt.challenge == "" && got != "" {
+		got, found := strings.CutSuffix(a.header.Get("WWW-Authenticate"), `, resource_metadata="`+r.APIURL()+`/.well-known/oauth-protected-resource/api"`)
+		if found != (tt.challenge != "") || tt.challenge == bare && got != bare || !strings.HasPrefix(got, tt.challenge) || tt.challenge == "" && got != "" {
 			t.Errorf("%s: challenge: got %q, want %q", tt.name, got, tt.challenge)
 		}
 		if tt.code == "" {

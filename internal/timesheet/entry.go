@@ -189,13 +189,16 @@ const (
 	ReasonWithdrawn Reason = "withdrawn"    // gone from the source before it was sent
 	ReasonDeleted   Reason = "deleted"      // the tracker says that it was deleted
 	ReasonElsewhere Reason = "elsewhere"    // of another workspace than the one asked for
+	ReasonAllDay    Reason = "all_day"      // an event of a calendar without times of day
+	ReasonCancelled Reason = "cancelled"    // an event that does not take place
 )
 
-// Reasons of held entries.
+// Reasons of held entries; by rules.overlap, ReasonOverlap rejects them too.
 const (
 	ReasonChanged  Reason = "changed"         // looks like an edit of what was sent
 	ReasonDayTotal Reason = "day_total"       // the person's day is over max_hours_per_day
 	ReasonProject  Reason = "unknown_project" // project not in the map
+	ReasonOverlap  Reason = "overlap"         // runs while another entry of the person does
 	ReasonConflict Reason = "conflict"        // the API holds something else under this key
 	ReasonForgot   Reason = "forgotten_timer" // ran from start to end for longer than people work
 )
@@ -225,8 +228,8 @@ type Survey struct {
 	// Fingerprint covers the bytes and the way they are read: equal
 	// fingerprints mean equal rows.
 	Fingerprint [32]byte
-	// Stamp is a cheap sign of the same bytes (path, size, time, inode): equal
-	// stamps make it worth asking for the Fingerprint; they prove nothing.
+	// Stamp is a cheap sign of the same bytes (path, size): equal stamps make it
+	// worth asking for the Fingerprint; they prove nothing.
 	Stamp string
 	Files []File
 	Rows  int // data rows, over all files

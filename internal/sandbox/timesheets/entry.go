@@ -2,18 +2,22 @@ package timesheets
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
+	"net/http"
 	"strconv"
 	"strings"
 	"time"
 )
 
+const maxHours = 24 // in one entry
+
 // entry is one stored timesheet entry.
 type entry struct {
 	id         int64
-	client     string // who uploaded it
+	client     string // the owner that uploaded it
 	userID     string
 	userType   string
 	date       string // as received
@@ -32,7 +36,12 @@ type itemError struct {
 	Code    string `json:"code"`
 	Message string `json:"message"`
 	Field   string `json:"field,omitempty"`
+
+	status int // of the answer; zero is 422
 }
+
+// code is the status to answer with.
+func (e *itemError) code() int { return cmp.Or(e.status, http.StatusUnprocessableEntity) }
 
 func invalid(field, message string) *itemError {
 	return &itemError{Code: "validation_failed", Message: field + " " + message, Field: field}
@@ -42,7 +51,7 @@ func invalid(field, message string) *itemError {
 // know are ignored.
 type wire struct {
 	UserID     *string         `json:"user_id"`
-	UserType   string          `json:"user_type"`
+	UserType   *string         `json:"user_type"`
 	Date       *string         `json:"date"`
 	Project    *string         `json:"project"`
 	Hours      json.RawMessage `json:"hours"`
@@ -51,8 +60,9 @@ type wire struct {
 
 // parseEntry reads and validates one JSON object that is known to be valid
 // JSON. The entry's hash is set even where the object is refused. scratch is
-// reused from call to call.
-func parseEntry(raw []byte, scratch *bytes.Buffer) (entry, *itemError) {
+// reused from call to call. Whose entry it is may be left out where the caller
+// is a person.
+func parseEntry(raw []byte, scratch *bytes.Buffer, c *caller) (entry, *itemError) {
 	var e entry
 	scratch.Reset()
 	if err := json.Compact(scratch, raw); err != nil {
@@ -70,6 +80,10 @@ func parseEntry(raw []byte, scratch *bytes.Buffer) (entry, *itemError) {
 			return e, invalid("entry", "is not a JSON object")
 		}
 	}
+	if c.kind == person {
+		fill(&w.UserID, c.claims.UserID)
+		fill(&w.UserType, string(c.claims.UserType))
+	}
 	switch {
 	case w.UserID == nil || strings.TrimSpace(*w.UserID) == "":
 		return e, invalid("user_id", "is required")
@@ -86,12 +100,36 @@ func parseEntry(raw []byte, scratch *bytes.Buffer) (entry, *itemError) {
 	if c := w.Hours[0]; c != '-' && (c < '0' || c > '9') {
 		return e, invalid("hours", "is not a number")
 	}
-	if h, err := strconv.ParseFloat(string(w.Hours), 64); err != nil || h <= 0 || h > 24 {
+	if h, err := strconv.ParseFloat(string(w.Hours), 64); err != nil || h <= 0 || h > maxHours {
 		return e, invalid("hours", "must be more than 0 and at most 24")
 	}
-	e.userID, e.userType, e.date, e.project = *w.UserID, w.UserType, *w.Date, *w.Project
+	e.userID, e.date, e.project = *w.UserID, *w.Date, *w.Project
 	e.hours, e.externalID = string(w.Hours), w.ExternalID
-	return e, nil
+	if w.UserType != nil {
+		e.userType = *w.UserType
+	}
+	return e, c.vouch(&e)
+}
+
+func fill(field **string, value string) {
+	if *field == nil {
+		*field = &value
+	}
+}
+
+// vouch refuses what a person cannot say: that hours are another's, or that they
+// are employed in another way than the claims have it.
+func (c *caller) vouch(e *entry) *itemError {
+	switch {
+	case c.kind != person:
+		return nil
+	case e.userID != c.claims.UserID:
+		return &itemError{Code: "not_own", Message: "user_id is another person's; people enter their own hours only", Field: "user_id", status: http.StatusForbidden}
+	case e.userType != "" && !strings.EqualFold(e.userType, string(c.claims.UserType)):
+		return invalid("user_type", "is not that of the person that the access token speaks for")
+	default:
+		return nil
+	}
 }
 
 // plainWire reads the usual object (compacted JSON, known fields only, ASCII
@@ -127,7 +165,7 @@ func plainWire(b []byte) (w wire, ok bool) {
 			case "user_id":
 				w.UserID, field = &s, 1
 			case "user_type":
-				w.UserType, field = s, 2
+				w.UserType, field = &s, 2
 			case "date":
 				w.Date, field = &s, 4
 			case "project":

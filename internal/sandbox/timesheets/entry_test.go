@@ -39,7 +39,7 @@ func FuzzPlainWire(f *testing.F) {
 			}
 			return *s
 		}
-		if text(got.UserID) != text(want.UserID) || got.UserType != want.UserType || text(got.Date) != text(want.Date) ||
+		if text(got.UserID) != text(want.UserID) || text(got.UserType) != text(want.UserType) || text(got.Date) != text(want.Date) ||
 			text(got.Project) != text(want.Project) || string(got.Hours) != string(want.Hours) || got.ExternalID != want.ExternalID {
 			t.Errorf("%s: got %+v, want %+v", raw, got, want)
 		}
@@ -65,7 +65,7 @@ func TestChunksNumberEntries(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		stored, err := s.list(t.Context(), filter{client: "c", after: last, limit: 1000})
+		stored, err := s.list(t.Context(), filter{sees: sight{uploader: "c"}, after: last, limit: 1000})
 		if err != nil || len(stored) != n {
 			t.Fatalf("got %d entries, %v, want %d", len(stored), err, n)
 		}

@@ -54,11 +54,12 @@ func write(w http.ResponseWriter, status int, contentType string, body []byte) {
 	_, _ = w.Write(body)
 }
 
-// challenge adds the challenge of RFC 6750; params is what follows the realm.
-func challenge(w http.ResponseWriter, params string) {
+// challenge adds the challenge of RFC 6750, with the way to the metadata of RFC
+// 9728; params is what comes between.
+func (s *Server) challenge(w http.ResponseWriter, params string) {
 	c := `Bearer realm="timesheets"`
 	if params != "" {
 		c += ", " + params
 	}
-	w.Header().Set("WWW-Authenticate", c)
+	w.Header().Set("WWW-Authenticate", c+`, resource_metadata="`+s.metadataURL+`"`)
 }

@@ -165,58 +165,15 @@ func (s *store) add(ctx context.Context, entries []entry) error {
 	return nil
 }
 
-// filter is what a listing is narrowed to; empty fields do not narrow.
-type filter struct {
-	client, userID, from, to, externalID string
-	after                                int64
-	limit                                int
-}
-
-func (s *store) list(ctx context.Context, f filter) ([]entry, error) {
-	var query strings.Builder
-	query.WriteString(`SELECT ` + columns + ` FROM entries WHERE client = ? AND id > ?`)
-	args := []any{f.client, f.after}
-	for _, cond := range []struct{ sql, value string }{
-		{` AND user_id = ?`, f.userID},
-		{` AND day >= ?`, f.from},
-		{` AND day <= ?`, f.to},
-		{` AND external_id <> '' AND external_id = ?`, f.externalID},
-	} {
-		if cond.value != "" {
-			query.WriteString(cond.sql)
-			args = append(args, cond.value)
-		}
-	}
-	query.WriteString(` ORDER BY id LIMIT ?`)
-	args = append(args, f.limit)
-
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	rows, err := s.conn.QueryContext(ctx, query.String(), args...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var list []entry
-	for rows.Next() {
-		e, err := scanEntry(rows)
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, e)
-	}
-	return list, rows.Err()
-}
-
 func scanEntry(row interface{ Scan(dest ...any) error }) (entry, error) {
 	var e entry
 	err := row.Scan(&e.id, &e.client, &e.userID, &e.userType, &e.date, &e.project, &e.hours, &e.externalID, &e.approved)
 	return e, err
 }
 
-// change runs f on an entry of the client inside a transaction, under the lock.
-// found is false where there is no such entry, or it is another's.
-func (s *store) change(ctx context.Context, client, id string, f func(e entry) error) (found bool, err error) {
+// change runs f on an entry that the caller sees, inside a transaction, under the
+// lock. found is false where there is no such entry, or it is not seen.
+func (s *store) change(ctx context.Context, sees sight, id string, f func(e entry) error) (found bool, err error) {
 	n, err := strconv.ParseInt(id, 10, 64)
 	if err != nil {
 		return false, nil // an id that is no number is one that we did not make
@@ -224,14 +181,16 @@ func (s *store) change(ctx context.Context, client, id string, f func(e entry) e
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	err = s.inTx(ctx, func() error {
-		e, err := scanEntry(s.conn.QueryRowContext(ctx, `SELECT `+columns+` FROM entries WHERE id = ? AND client = ?`, n, client))
+		e, err := scanEntry(s.conn.QueryRowContext(ctx, `SELECT `+columns+` FROM entries WHERE id = ?`, n))
 		if errors.Is(err, sql.ErrNoRows) {
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		found = true
+		if found = sees.covers(&e); !found {
+			return nil
+		}
 		return f(e)
 	})
 	return found, err
@@ -249,6 +208,14 @@ func (s *store) remove(ctx context.Context, id int64) error {
 	return err
 }
 
+// decide sets whether an entry is approved. It runs under the lock and in the
+// transaction of the request.
+func (s *store) decide(ctx context.Context, id int64, approved bool) error {
+	_, err := s.conn.ExecContext(ctx, `UPDATE entries SET approved = ? WHERE id = ?`, approved, id)
+	return err
+}
+
+// approve approves an entry, whosever it is.
 func (s *store) approve(ctx context.Context, id string) (bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

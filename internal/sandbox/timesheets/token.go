@@ -3,185 +3,74 @@ package timesheets
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"net/http"
 	"strings"
-	"sync"
-	"sync/atomic"
-	"time"
-
-	"github.com/MicahParks/keyfunc/v3"
-	"github.com/golang-jwt/jwt/v5"
-	"golang.org/x/time/rate"
 )
 
-const (
-	leeway = 30 * time.Second
-	// A verified token is not verified again for this long: a withdrawn key
-	// stops working within it.
-	trust    = time.Minute
-	trustMax = 256
-	maxJWKS  = 256 << 10
-)
+// maxToken bounds the token; a larger one is nothing that our issuer makes.
+const maxToken = 8 << 10
 
-var (
-	errKeysUnavailable = errors.New("the issuer's keys cannot be fetched")
-	errWrongType       = errors.New("not an access token: typ is not at+jwt")
-	errNoKeyID         = errors.New("no kid, and the issuer has more than one key")
-	errIncomplete      = errors.New("sub, client_id or jti is missing")
-)
-
-// verifier is step one in full: signature, algorithm, type, issuer, audience
-// and time of an access token (RFC 9068).
-type verifier struct {
-	keys   keyfunc.Keyfunc
-	parser *jwt.Parser
-	link   *link
-
-	mu       sync.Mutex
-	verified map[string]verdict
+// checker finds out whom a token speaks for. Its error is errKeysUnavailable or
+// errIntrospectionUnavailable where that could not be found out, and anything
+// else where the token is no good.
+type checker interface {
+	check(ctx context.Context, token string) (caller, error)
 }
 
-// verdict is a token that was found good.
-type verdict struct {
-	caller
-	again   time.Time // when to verify it anew
-	expires time.Time
-}
+const badToken = "the access token is expired, revoked, malformed or for another API"
 
-func newVerifier(ctx context.Context, cfg Config) (*verifier, error) {
-	l := &link{}
-	context.AfterFunc(ctx, l.CloseIdleConnections)
-	keys, err := keyfunc.NewDefaultOverrideCtx(ctx, []string{cfg.JWKSURL}, keyfunc.Override{
-		Client:      &http.Client{Transport: l, Timeout: 5 * time.Second},
-		HTTPTimeout: 5 * time.Second,
-		RefreshErrorHandlerFunc: func(string) func(context.Context, error) {
-			return func(ctx context.Context, err error) {
-				cfg.Logger.WarnContext(ctx, "issuer's keys not fetched", "err", err)
-			}
-		},
-		RefreshInterval: time.Hour,
-		// The burst lets keys rotate several times in a row, as tests make them;
-		// a flood of made-up key ids still costs one fetch in 30 seconds.
-		RefreshUnknownKID: rate.NewLimiter(rate.Every(30*time.Second), 10),
-		// This bounds the wait for the limiter and the fetch behind it. The
-		// limiter gives up at once when its wait would be longer, so a flood does
-		// not hold requests; a millisecond, though, would cut off every fetch.
-		RateLimitWaitMax: 2 * time.Second,
-	})
+// checkToken is step one: 401 when the token is missing or no good, 400 when
+// the request is malformed, 503 when it cannot be found out (a 401 would make
+// clients throw away good tokens).
+func (s *Server) checkToken(w http.ResponseWriter, r *http.Request) (caller, bool) {
+	headers := r.Header["Authorization"]
+	if len(headers) > 1 {
+		s.malformed(w, "more than one Authorization header")
+		return caller{}, false
+	}
+	scheme, token := "", ""
+	if len(headers) == 1 {
+		scheme, token, _ = strings.Cut(headers[0], " ")
+		token = strings.TrimSpace(token)
+	}
+	if !strings.EqualFold(scheme, "Bearer") {
+		// RFC 6750 3.1: who sent no token is told no error code.
+		s.challenge(w, "")
+		WriteProblem(w, http.StatusUnauthorized, "unauthorized", "this operation needs an access token")
+		return caller{}, false
+	}
+	if token == "" || len(token) > maxToken || strings.ContainsAny(token, " \t,") {
+		s.malformed(w, "the Authorization header is malformed")
+		return caller{}, false
+	}
+	c, err := s.tokens.check(r.Context(), token)
+	switch {
+	case errors.Is(err, errKeysUnavailable):
+		unavailable(w, "keys_unavailable", "the issuer's keys cannot be fetched, so no token can be checked")
+		return caller{}, false
+	case errors.Is(err, errIntrospectionUnavailable):
+		unavailable(w, "introspection_unavailable", "the issuer cannot be asked, so no token can be checked")
+		return caller{}, false
+	case err == nil && s.revoked(c.jti):
+		err = errors.New("revoked")
+	}
 	if err != nil {
-		return nil, fmt.Errorf("keys of the issuer: %w", err)
+		s.log.DebugContext(r.Context(), "token refused", "err", err)
+		s.challenge(w, `error="invalid_token", error_description="`+badToken+`"`)
+		WriteProblem(w, http.StatusUnauthorized, "unauthorized", badToken)
+		return caller{}, false
 	}
-	return &verifier{
-		keys: keys,
-		link: l,
-		parser: jwt.NewParser(
-			jwt.WithValidMethods([]string{"RS256", "ES256", "PS256", "EdDSA"}),
-			jwt.WithIssuer(cfg.Issuer),
-			jwt.WithAudience(cfg.Audience),
-			jwt.WithExpirationRequired(),
-			jwt.WithIssuedAt(),
-			jwt.WithLeeway(leeway),
-			jwt.WithStrictDecoding(),
-		),
-		verified: make(map[string]verdict),
-	}, nil
+	return c, true
 }
 
-type claims struct {
-	jwt.RegisteredClaims
-	ClientID string `json:"client_id"`
-	Scope    string `json:"scope"`
+// malformed answers a request whose token is not where and how RFC 6750 wants it.
+func (s *Server) malformed(w http.ResponseWriter, message string) {
+	s.challenge(w, `error="invalid_request"`)
+	WriteProblem(w, http.StatusBadRequest, "invalid_request", message)
 }
 
-// verify returns whom the token speaks for.
-func (v *verifier) verify(ctx context.Context, token string) (caller, error) {
-	now := time.Now()
-	v.mu.Lock()
-	known, ok := v.verified[token]
-	v.mu.Unlock()
-	if ok && now.Before(known.again) && now.Before(known.expires.Add(leeway)) {
-		return known.caller, nil
-	}
-	var cl claims
-	if _, err := v.parser.ParseWithClaims(token, &cl, v.key(ctx)); err != nil {
-		return caller{}, err
-	}
-	if cl.Subject == "" || cl.ClientID == "" || cl.ID == "" {
-		return caller{}, errIncomplete
-	}
-	c := caller{
-		client: cl.ClientID,
-		// RFC 9700 4.15: a machine's subject has a form that no person's has.
-		machine: cl.Subject == "client:"+cl.ClientID,
-		scopes:  strings.Fields(cl.Scope),
-		jti:     cl.ID,
-	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if len(v.verified) >= trustMax {
-		clear(v.verified)
-	}
-	v.verified[token] = verdict{caller: c, again: now.Add(trust), expires: cl.ExpiresAt.Time}
-	return c, nil
-}
-
-// key finds the key a token was signed with.
-func (v *verifier) key(ctx context.Context) jwt.Keyfunc {
-	return func(t *jwt.Token) (any, error) {
-		typ, _ := t.Header["typ"].(string)
-		if !strings.EqualFold(strings.TrimPrefix(strings.ToLower(typ), "application/"), "at+jwt") {
-			return nil, errWrongType
-		}
-		// The issuer fetch must not end with the request that caused it.
-		ctx := context.WithoutCancel(ctx)
-		if _, ok := t.Header["kid"]; !ok {
-			all, err := v.keys.Storage().KeyReadAll(ctx)
-			if err != nil {
-				return nil, err
-			}
-			// The library would try every key, one after the other.
-			if len(all) > 1 {
-				return nil, errNoKeyID
-			}
-			if len(all) == 0 {
-				return nil, v.blame(errNoKeyID)
-			}
-		}
-		key, err := v.keys.KeyfuncCtx(ctx)(t)
-		if err != nil {
-			return nil, v.blame(err)
-		}
-		return key, nil
-	}
-}
-
-// blame tells a key that does not exist from one that could not be asked for.
-func (v *verifier) blame(err error) error {
-	if v.link.down.Load() {
-		return errKeysUnavailable
-	}
-	return err
-}
-
-// link is the way to the issuer. It bounds the answer, which the library reads
-// without a limit, and remembers whether the last fetch worked.
-type link struct {
-	http.Transport
-	down atomic.Bool
-}
-
-// RoundTrip implements http.RoundTripper.
-func (l *link) RoundTrip(r *http.Request) (*http.Response, error) {
-	resp, err := l.Transport.RoundTrip(r)
-	l.down.Store(err != nil || resp.StatusCode != http.StatusOK)
-	if err != nil {
-		return nil, err
-	}
-	resp.Body = struct {
-		io.Reader
-		io.Closer
-	}{io.LimitReader(resp.Body, maxJWKS), resp.Body}
-	return resp, nil
+// unavailable answers when somebody whom the API needs does not answer.
+func unavailable(w http.ResponseWriter, code, message string) {
+	w.Header().Set("Retry-After", "5")
+	WriteProblem(w, http.StatusServiceUnavailable, code, message)
 }

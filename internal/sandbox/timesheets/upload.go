@@ -24,22 +24,21 @@ type upload struct {
 	batch   bool
 	entries []entry      // the good ones, in order
 	items   []*itemError // one for each item received; nil where it is good
-	status  []int        // status of each refused item
 }
 
-// upload answers POST /timesheets/upload.
+// upload answers POST /timesheets/upload, and POST /timesheets.
 func (s *Server) upload(w http.ResponseWriter, r *http.Request, c caller) {
 	orders := ordersFrom(r.Context())
 	body, ok := readBody(w, r)
 	if !ok {
 		return
 	}
-	key, err := idempotencyKey(r, c.client, body)
+	key, err := idempotencyKey(r, c.owner(), body)
 	if err != nil {
 		WriteProblem(w, http.StatusBadRequest, "invalid_request", err.Error())
 		return
 	}
-	up, ok := parseUpload(w, body, c.client, orders)
+	up, ok := parseUpload(w, body, &c, orders)
 	if !ok {
 		return
 	}
@@ -134,7 +133,7 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, bool) {
 
 // parseUpload reads one object or an array of them. It answers itself where the
 // request fails as a whole.
-func parseUpload(w http.ResponseWriter, body []byte, client string, orders Orders) (*upload, bool) {
+func parseUpload(w http.ResponseWriter, body []byte, c *caller, orders Orders) (*upload, bool) {
 	up := &upload{batch: len(body) > 0 && body[0] == '['}
 	var raws []json.RawMessage
 	var err error
@@ -160,23 +159,21 @@ func parseUpload(w http.ResponseWriter, body []byte, client string, orders Order
 	}
 	up.entries = make([]entry, 0, len(raws))
 	up.items = make([]*itemError, len(raws))
-	up.status = make([]int, len(raws))
 	var scratch bytes.Buffer
 	for i, raw := range raws {
-		e, bad := parseEntry(raw, &scratch)
-		up.status[i] = http.StatusUnprocessableEntity
+		e, bad := parseEntry(raw, &scratch, c)
 		if orders.ItemStatus > 0 && i == len(raws)/2 {
-			up.status[i], bad = orders.ItemStatus, &itemError{Code: "refused", Message: "this entry is refused by order of a fault"}
+			bad = orders.refusal()
 		}
 		if bad != nil {
 			up.items[i] = bad
 			continue
 		}
-		e.client = client
+		e.client = c.owner()
 		up.entries = append(up.entries, e)
 	}
 	if !up.batch && up.items[0] != nil {
-		writeProblem(w, up.status[0], *up.items[0])
+		writeProblem(w, up.items[0].code(), *up.items[0])
 		return nil, false
 	}
 	return up, true
@@ -228,7 +225,7 @@ func (up *upload) answer() answer {
 		b = strconv.AppendInt(append(b, `{"index":`...), int64(i), 10)
 		if bad != nil {
 			a.status = http.StatusMultiStatus
-			b = strconv.AppendInt(append(b, `,"status":`...), int64(up.status[i]), 10)
+			b = strconv.AppendInt(append(b, `,"status":`...), int64(bad.code()), 10)
 			b = appendString(append(b, `,"error":{"code":`...), bad.Code)
 			b = appendString(append(b, `,"message":`...), bad.Message)
 			if bad.Field != "" {

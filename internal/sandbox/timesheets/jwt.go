@@ -1,0 +1,204 @@
+package timesheets
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/MicahParks/keyfunc/v3"
+	"github.com/golang-jwt/jwt/v5"
+	"golang.org/x/time/rate"
+
+	"github.com/exampleco/tsupload/internal/sandbox/people"
+)
+
+const (
+	leeway = 30 * time.Second
+	// A verified token is not verified again for this long: a withdrawn key
+	// stops working within it.
+	trust    = time.Minute
+	trustMax = 256
+	maxJWKS  = 256 << 10
+)
+
+var (
+	errKeysUnavailable = errors.New("the issuer's keys cannot be fetched")
+	errWrongType       = errors.New("not an access token: typ is not at+jwt")
+	errNoKeyID         = errors.New("no kid, and the issuer has more than one key")
+	errIncomplete      = errors.New("sub, client_id or jti is missing")
+)
+
+// verifier is step one for signed tokens, in full: signature, algorithm, type, issuer, audience
+// and time of an access token (RFC 9068).
+type verifier struct {
+	keys   keyfunc.Keyfunc
+	parser *jwt.Parser
+	link   *link
+
+	mu       sync.Mutex
+	verified map[string]verdict
+}
+
+// verdict is a token that was found good.
+type verdict struct {
+	caller
+	again   time.Time // when to verify it anew
+	expires time.Time
+}
+
+func newVerifier(ctx context.Context, cfg Config) (*verifier, error) {
+	l := &link{}
+	context.AfterFunc(ctx, l.CloseIdleConnections)
+	keys, err := keyfunc.NewDefaultOverrideCtx(ctx, []string{cfg.JWKSURL}, keyfunc.Override{
+		Client:      &http.Client{Transport: l, Timeout: 5 * time.Second},
+		HTTPTimeout: 5 * time.Second,
+		RefreshErrorHandlerFunc: func(string) func(context.Context, error) {
+			return func(ctx context.Context, err error) {
+				cfg.Logger.WarnContext(ctx, "issuer's keys not fetched", "err", err)
+			}
+		},
+		RefreshInterval: time.Hour,
+		// The burst lets keys rotate several times in a row, as tests make them;
+		// a flood of made-up key ids still costs one fetch in 30 seconds.
+		RefreshUnknownKID: rate.NewLimiter(rate.Every(30*time.Second), 10),
+		// This bounds the wait for the limiter and the fetch behind it. The
+		// limiter gives up at once when its wait would be longer, so a flood does
+		// not hold requests; a millisecond, though, would cut off every fetch.
+		RateLimitWaitMax: 2 * time.Second,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("keys of the issuer: %w", err)
+	}
+	return &verifier{
+		keys: keys,
+		link: l,
+		parser: jwt.NewParser(
+			jwt.WithValidMethods([]string{"RS256", "ES256", "PS256", "EdDSA"}),
+			jwt.WithIssuer(cfg.Issuer),
+			jwt.WithAudience(cfg.Audience),
+			jwt.WithExpirationRequired(),
+			jwt.WithIssuedAt(),
+			jwt.WithLeeway(leeway),
+			jwt.WithStrictDecoding(),
+		),
+		verified: make(map[string]verdict),
+	}, nil
+}
+
+// tokenClaims is what a token says, signed or introspected.
+type tokenClaims struct {
+	jwt.RegisteredClaims
+	people.Claims
+	ClientID string `json:"client_id"`
+	Scope    string `json:"scope"`
+}
+
+// caller is whom the claims speak for.
+func (t *tokenClaims) caller() (caller, error) {
+	if t.Subject == "" || t.ClientID == "" || t.ID == "" || t.ExpiresAt == nil {
+		return caller{}, errIncomplete
+	}
+	c := caller{
+		subject: t.Subject, client: t.ClientID, scopes: strings.Fields(t.Scope),
+		jti: t.ID, expires: t.ExpiresAt.Time,
+	}
+	// RFC 9700 4.15: a machine's subject has a form that no person's has.
+	switch {
+	case t.Subject == "client:"+t.ClientID:
+		c.kind = machine
+	case strings.HasPrefix(t.Subject, "user:"):
+		c.kind, c.claims = person, t.Claims
+	}
+	return c, nil
+}
+
+// check implements checker.
+func (v *verifier) check(ctx context.Context, token string) (caller, error) {
+	now := time.Now()
+	v.mu.Lock()
+	known, ok := v.verified[token]
+	v.mu.Unlock()
+	if ok && now.Before(known.again) && now.Before(known.expires.Add(leeway)) {
+		return known.caller, nil
+	}
+	var cl tokenClaims
+	if _, err := v.parser.ParseWithClaims(token, &cl, v.key(ctx)); err != nil {
+		return caller{}, err
+	}
+	c, err := cl.caller()
+	if err != nil {
+		return caller{}, err
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if len(v.verified) >= trustMax {
+		clear(v.verified)
+	}
+	v.verified[token] = verdict{caller: c, again: now.Add(trust), expires: c.expires}
+	return c, nil
+}
+
+// key finds the key a token was signed with.
+func (v *verifier) key(ctx context.Context) jwt.Keyfunc {
+	return func(t *jwt.Token) (any, error) {
+		typ, _ := t.Header["typ"].(string)
+		if !strings.EqualFold(strings.TrimPrefix(strings.ToLower(typ), "application/"), "at+jwt") {
+			return nil, errWrongType
+		}
+		// The issuer fetch must not end with the request that caused it.
+		ctx := context.WithoutCancel(ctx)
+		if _, ok := t.Header["kid"]; !ok {
+			all, err := v.keys.Storage().KeyReadAll(ctx)
+			if err != nil {
+				return nil, err
+			}
+			// The library would try every key, one after the other.
+			if len(all) > 1 {
+				return nil, errNoKeyID
+			}
+			if len(all) == 0 {
+				return nil, v.blame(errNoKeyID)
+			}
+		}
+		key, err := v.keys.KeyfuncCtx(ctx)(t)
+		if err != nil {
+			return nil, v.blame(err)
+		}
+		return key, nil
+	}
+}
+
+// blame tells a key that does not exist from one that could not be asked for.
+func (v *verifier) blame(err error) error {
+	if v.link.down.Load() {
+		return errKeysUnavailable
+	}
+	return err
+}
+
+// link is the way to the issuer. It bounds the answer, which the library reads
+// without a limit, and remembers whether the last fetch worked.
+type link struct {
+	http.Transport
+	down atomic.Bool
+}
+
+// RoundTrip implements http.RoundTripper.
+func (l *link) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := l.Transport.RoundTrip(r)
+	l.down.Store(err != nil || resp.StatusCode != http.StatusOK)
+	if err != nil {
+		return nil, err
+	}
+	resp.Body = struct {
+		io.Reader
+		io.Closer
+	}{io.LimitReader(resp.Body, maxJWKS), resp.Body}
+	return resp, nil
+}
