@@ -165,7 +165,7 @@ func TestInspect(t *testing.T) {
 	if code != exitOK {
 		t.Errorf("got exit %d", code)
 	}
-	contains(t, out, `form: JSON`, `keys of the records`, `"start" +start`, `project: "tags.0"`, `user: "USER-ID"`)
+	contains(t, out, `form: JSON`, `keys of the records`, `"start" +start`, `"tags.0" +project`, `preset: "timewarrior"`, `user: "USER-ID"`)
 }
 
 // What a file leaves open is taken in the way that refuses the fewest rows, and
