@@ -214,6 +214,9 @@ func (c *converter) fill(e *timesheet.Entry, rec *record, part *partial) (skip t
 			return "", &fault{timesheet.ReasonBadPerson, fieldID, "the id contains invisible or control characters", "mend it where it was typed or pasted"}
 		}
 	}
+	if p := c.t.lay.preset; p != nil && p.planned && c.cfg.Rules.Future == FutureReject && e.End.After(time.Now()) {
+		return timesheet.ReasonFuture, nil
+	}
 	if f := c.plausible(e); f != nil {
 		return "", f
 	}

@@ -196,6 +196,9 @@ func (c *converter) stated(w *stated, text string, f field, format string) *faul
 		return nil
 	}
 	var err error
+	if p := c.t.lay.preset; p != nil && format == "" && f == fieldDuration {
+		format = p.durations
+	}
 	*w = stated{set: true, text: text, ofField: f, below: 1, above: 1}
 	if p := c.t.lay.preset; p != nil && p.worked {
 		if text == "-" {
@@ -203,6 +206,16 @@ func (c *converter) stated(w *stated, text string, f field, format string) *faul
 			return nil
 		}
 		if sec, ok := worked(text); ok {
+			w.sec, w.exact, w.clock = sec, true, true
+			return nil
+		}
+	}
+	if format == "iso" {
+		if format = "seconds"; text[0] == 'P' {
+			sec, ok := parseISO(text)
+			if !ok {
+				return &fault{timesheet.ReasonBadDuration, f, quote(text) + " is not a duration such as PT1H30M15S", "mend the value"}
+			}
 			w.sec, w.exact, w.clock = sec, true, true
 			return nil
 		}

@@ -23,7 +23,7 @@ type unit struct {
 	f     *os.File
 	spool bool  // ours, to be removed
 	gone  bool  // already removed
-	json  bool  // records of a JSON export, counted instead of lines
+	json  bool  // records of a JSON export, counted instead of lines; the last column is ours
 	made  *made // what is read in its place; nil: the file itself
 	stamp stamp
 	ended bool // with a newline

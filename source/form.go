@@ -158,7 +158,9 @@ func isJSON(head []byte) bool {
 }
 
 // whole tells whether the form of a file shows that it was not cut off.
-func wholeByForm(head []byte) bool { return isGzip(head) || isZip(head) || isJSON(head) }
+func wholeByForm(head []byte) bool {
+	return isGzip(head) || isZip(head) || isJSON(head) || isCalendar(head)
+}
 
 func headOf(f io.ReaderAt, size int64) ([]byte, error) {
 	head := make([]byte, min(formHead, size))
@@ -199,6 +201,9 @@ func (r *Reading) prepare(ctx context.Context, u *unit) (err error) {
 		err = r.replace(u, m, func(w io.Writer) error { return r.workbook(ctx, m, w) })
 	case isJSON(head):
 		err = r.replace(u, m, func(w io.Writer) error { return r.records(ctx, m, w) })
+		u.json = err == nil
+	case isCalendar(head):
+		err = r.replace(u, m, func(w io.Writer) error { return r.calendar(ctx, m, w) })
 		u.json = err == nil
 	}
 	if err == nil && m.f != u.f {

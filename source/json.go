@@ -34,7 +34,13 @@ type jsonSpool struct {
 	names   []string
 	rows    int
 	extra   []string // columns that a record need not have, added where none has
-	lists   []string // paths of lists that are not taken for the records
+	copies  []jsonCopy
+	inner   string    // list in each record, of which each object is a row
+	entries []jsonRow // of the record at hand
+	// finish adds to a row of an inner list what follows from its values.
+	finish func(j *jsonSpool, row *jsonRow)
+	sample map[string]string // the values of the first record
+	lists  []string          // paths of lists that are not taken for the records
 
 	dec   *json.Decoder
 	found bool // the array, on this page
@@ -57,7 +63,7 @@ type jsonRow struct {
 
 // page reads one page whole and returns the next one's URL.
 func (j *jsonSpool) page(r io.Reader) (next string, err error) {
-	j.dec = json.NewDecoder(r)
+	j.dec = json.NewDecoder(&longValues{r: r})
 	j.dec.UseNumber()
 	j.found, j.link, j.values = false, "", map[string]string{}
 	if err := j.walk("", 0); err != nil {
@@ -157,9 +163,14 @@ func join(path, key string) string {
 func (j *jsonSpool) record(depth int) error {
 	j.rows++
 	row := jsonRow{}
+	j.entries = j.entries[:0]
 	if err := j.value("", depth, &row); err != nil {
 		return err
 	}
+	if j.inner != "" {
+		return j.putEntries(&row)
+	}
+	j.keep(&row)
 	if row.Refused == "" {
 		row.Refused = j.skips(&row)
 	}
@@ -289,9 +300,14 @@ func (j *jsonSpool) table(from *os.File, example []string, w *tableWriter) error
 		names = example
 	}
 	for _, h := range j.extra {
-		if !slices.ContainsFunc(names, func(n string) bool { return fold(n) == h }) {
+		if !slices.ContainsFunc(names, func(n string) bool { return fold(n) == fold(h) }) {
 			names = append(slices.Clip(names), h)
 		}
+	}
+	copied := make([]int, len(j.copies))
+	for i, c := range j.copies {
+		copied[i] = slices.Index(names, c.of)
+		names = append(slices.Clip(names), c.column)
 	}
 	if err := w.row(append(append([]string{}, names...), refusedHeader), 0); err != nil {
 		return err
@@ -308,6 +324,11 @@ func (j *jsonSpool) table(from *os.File, example []string, w *tableWriter) error
 		clear(record)
 		for i, at := range row.Columns {
 			record[at] = row.Values[i]
+		}
+		for i, from := range copied {
+			if from >= 0 {
+				record[len(names)-len(copied)+i] = record[from]
+			}
 		}
 		// A row of nothing would not be counted as one.
 		if record[len(names)] = row.Refused; row.Refused == "" && len(row.Columns) == 0 {

@@ -27,11 +27,15 @@ func (r *Reading) records(ctx context.Context, m *made, to io.Writer) error {
 	j := newJSONSpool(spool.f, cfg.Records, "")
 	j.key = r.s.section() + ".records"
 	decision := timesheet.Decision{What: "form", Value: "JSON", Evidence: "list of records"}
-	if cfg.Records != "" {
-		decision.Evidence = j.key
-	}
 	first, byLine := []byte(nil), false
-	if cfg.Records == "" {
+	switch kind, err := r.klog(in); {
+	case err != nil:
+		return err
+	case cfg.Records != "":
+		decision.Evidence = j.key
+	case kind:
+		j.readKlog()
+	default:
 		if first, err = firstLine(in, cfg.Limits.Line); err != nil {
 			return err
 		}
@@ -56,6 +60,7 @@ func (r *Reading) records(ctx context.Context, m *made, to io.Writer) error {
 			j.extra = append(j.extra, r.s.layout.wanted[f]...)
 		}
 	}
+	r.s.layout.knowJSON(j)
 	out := newTableWriter(to)
 	if err := j.table(spool.f, r.s.layout.example(), out); err != nil {
 		return err
@@ -114,6 +119,7 @@ func (j *jsonSpool) lines(line []byte, in *bufio.Reader, most int) (err error) {
 				if err := j.value("", 1, &row); err != nil {
 					return jsonFault(err)
 				}
+				j.keep(&row)
 			case ended:
 				return &Error{Line: number, Message: "the last line is cut off", HintText: "export it again"}
 			default:
@@ -168,6 +174,9 @@ func (j *jsonSpool) noList() error {
 // list reads a list within a record. Texts and numbers become one column,
 // joined by commas, and one column each for the first ten; objects are left out.
 func (j *jsonSpool) list(path string, depth int, row *jsonRow) error {
+	if j.inner != "" && path == j.inner && row != nil {
+		return j.innerList(path, depth)
+	}
 	var all []byte
 	for n := 0; j.dec.More(); n++ {
 		t, err := j.dec.Token()

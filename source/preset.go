@@ -35,6 +35,15 @@ type preset struct {
 	worked bool
 	// insist tells that our own reading of such a header would be wrong.
 	insist bool
+	// first tells the same where the header is nobody else's: the preset then
+	// reads it.
+	first bool
+	// durations is Config.DurationFormat, where the configuration has none; iso
+	// stands for ISO 8601 or whole seconds.
+	durations string
+	// planned tells that entries can be of the future, and are no work until they
+	// are over.
+	planned bool
 	// refuse is why an export of this kind cannot be read, and useInstead what to
 	// export in its place.
 	refuse, useInstead string
@@ -121,6 +130,8 @@ func (s *Source) findTable(lay *layout, head []byte, lim *Limits) (*table, error
 		}
 	}
 	switch {
+	case best != nil && best.lay.preset.first:
+		return best, nil
 	case err == nil:
 		// What was read in one way before presets were known is read so for ever:
 		// its entries are recorded under keys made of just these columns.

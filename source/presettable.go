@@ -109,6 +109,56 @@ func presets() []preset {
 			worked: true, insist: true,
 		},
 		{
+			// An interval's id is its place in the list, which every edit changes; its
+			// start is copied where its identity is looked for.
+			name: "timewarrior", title: "Timewarrior's export",
+			marks: [][]string{{"start"}, {"end"}, {"tags"}, {"interval"}},
+			columns: map[field][]string{
+				fieldID: {"interval"}, fieldStart: {"start"}, fieldEnd: {"end"}, fieldProject: {"tags.0"}, fieldTask: {"tags"}, fieldNotes: {"annotation"},
+			},
+			first: true,
+		},
+		{
+			name: "watson-json", title: "Watson's log as JSON",
+			marks: [][]string{{"frame"}, {"start"}, {"stop"}, {"project"}},
+			columns: map[field][]string{
+				fieldID: {"frame"}, fieldStart: {"start"}, fieldEnd: {"stop"}, fieldProject: {"project"}, fieldNotes: {"tags"},
+			},
+			first: true,
+		},
+		{
+			// Persons, projects and tasks by their ids, as http.preset reads them.
+			name: "clockify-api", title: "an answer of Clockify's API",
+			marks: [][]string{{"timeinterval.start"}, {"timeinterval.end"}, {"id", "_id"}},
+			columns: map[field][]string{
+				fieldID: {"id", "_id"}, fieldUser: {"userid", "user.id"}, fieldStart: {"timeinterval.start"}, fieldEnd: {"timeinterval.end"},
+				fieldDuration: {"timeinterval.duration"}, fieldProject: {"projectid", "project.id"}, fieldTask: {"taskid", "task.id"},
+				fieldNotes: {"description"}, fieldKind: {"type"},
+			},
+			skip:      map[string]timesheet.Reason{"break": timesheet.ReasonBreak},
+			durations: "iso", first: true,
+		},
+		{
+			// Tags take the place of projects. Ours are entries.from and entries.to:
+			// the times with the days that they are on.
+			name: "klog", title: "klog's export",
+			marks: [][]string{{"date"}, {"entries.total_mins"}, {"entries.from"}, {"entries.to"}},
+			columns: map[field][]string{
+				fieldDate: {"date"}, fieldStart: {"entries.from"}, fieldEnd: {"entries.to"}, fieldDuration: {"entries.total_mins"},
+				fieldProject: {"entries.tag"}, fieldNotes: {"entries.summary"},
+			},
+			durations: "minutes", first: true,
+		},
+		{
+			// The table is ours. Times in it have their zones' offsets.
+			name: "ical", title: "a calendar",
+			marks: [][]string{{"uid"}, {"dtstart"}, {"dtend"}, {"summary"}},
+			columns: map[field][]string{
+				fieldID: {"uid"}, fieldStart: {"dtstart"}, fieldEnd: {"dtend"}, fieldProject: {"categories.0"}, fieldNotes: {"summary"},
+			},
+			planned: true,
+		},
+		{
 			name: "hubstaff-weekly", title: "Hubstaff's weekly report",
 			marks:  [][]string{{"organization"}, {"member"}, {"total worked"}},
 			refuse: "this is Hubstaff's weekly report, with a column for each day and no entries", useInstead: "export the detailed report instead, and map its columns with the columns key",

@@ -72,12 +72,15 @@ type Stats struct {
 
 // Cache holds one token. It is safe for concurrent use.
 type Cache struct {
-	cfg  Config
-	key  string
-	want []string
-	log  *slog.Logger
-	http http.RoundTripper // retries; to the authorization server
-	own  *http.Transport   // ours to close; nil when the transport was given
+	cfg Config
+	key string
+	// loginKey names the login among others in a store, and the lock: several kinds of token may be made from one login.
+	// It is key where there is no login.
+	loginKey string
+	want     []string
+	log      *slog.Logger
+	http     http.RoundTripper // retries; to the authorization server
+	own      *http.Transport   // ours to close; nil when the transport was given
 
 	// life ends when Close loses its patience; fetches outlive their callers, not the cache.
 	life context.Context
@@ -96,6 +99,9 @@ type Cache struct {
 
 	discovery discovery
 
+	// unsaved is a login that no store took; it lasts as long as the process. Who holds the lock owns it.
+	unsaved *Entry
+
 	warnStore, warnLock sync.Once
 
 	memoryHits, storeHits, requests, tokens, failures, invalidated atomic.Int64
@@ -103,6 +109,9 @@ type Cache struct {
 
 // New returns a cache for one client and one kind of token. It sends nothing.
 func New(cfg Config) (*Cache, error) {
+	if cfg.Grant == "" {
+		cfg.Grant = GrantClient
+	}
 	if cfg.AuthStyle == "" {
 		cfg.AuthStyle = AuthBasic
 	}
@@ -119,7 +128,12 @@ func New(cfg Config) (*Cache, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Cache{cfg: cfg, key: key, want: cfg.wanted(), log: cfg.Logger}
+	c := &Cache{cfg: cfg, key: key, loginKey: key, want: cfg.wanted(), log: cfg.Logger}
+	if cfg.Grant == GrantLogin {
+		if c.loginKey, err = cfg.loginKey(); err != nil {
+			return nil, err
+		}
+	}
 	base := cfg.Transport
 	if base == nil {
 		c.own = &http.Transport{
@@ -144,7 +158,7 @@ func (c *Cache) Token(ctx context.Context) (Token, error) {
 		return Token{}, err
 	}
 	if missing := c.missing(e.Scopes); len(missing) > 0 {
-		return Token{}, &ScopeError{Granted: slices.Clone(e.Scopes), Wanted: slices.Clone(c.want), Missing: missing}
+		return Token{}, c.scopeError(e.Scopes, missing)
 	}
 	return Token{Value: e.AccessToken, Scopes: slices.Clone(e.Scopes), ObtainedAt: e.ObtainedAt, ExpiresAt: e.ExpiresAt}, nil
 }
@@ -163,6 +177,14 @@ func (c *Cache) acceptable(h *held, now time.Time, soft bool) bool {
 	}
 	// The grant may have been widened since; until it is time to look, the same token gives the same ScopeError.
 	return len(c.missing(h.Scopes)) == 0 || now.Sub(h.ObtainedAt) < scopeRetry
+}
+
+func (c *Cache) scopeError(granted, missing []string) *ScopeError {
+	e := &ScopeError{Granted: slices.Clone(granted), Wanted: slices.Clone(c.want), Missing: missing}
+	if c.cfg.Grant == GrantLogin {
+		e.hint = "log in again with `tsupload auth login` and allow every scope; where it is not offered, your role at the authorization server does not have it"
+	}
+	return e
 }
 
 func (c *Cache) missing(granted []string) []string {

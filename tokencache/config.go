@@ -30,6 +30,18 @@ const (
 	AuthPost AuthStyle = "post"
 )
 
+// Grant is what a token is asked for with.
+type Grant string
+
+// The two grants.
+const (
+	// GrantClient is the client's own identity: client credentials (RFC 6749 section 4.4).
+	GrantClient Grant = "client_credentials"
+	// GrantLogin is a person's login, which [Cache.Adopt] kept: each token is made from its refresh token, which may be
+	// replaced every time (RFC 6749 section 6).
+	GrantLogin Grant = "refresh_token"
+)
+
 // Config says which token to get, from whom, and where to keep it.
 type Config struct {
 	// Issuer is the authorization server; its token endpoint is discovered. It must be what the server calls itself,
@@ -39,7 +51,10 @@ type Config struct {
 	TokenURL string
 	// ClientID is required.
 	ClientID string
-	// Secret is required. It is called for each token request, so a rotated secret is picked up.
+	// Grant is GrantClient when empty.
+	Grant Grant
+	// Secret is required but for GrantLogin, where it is nil for a public client. It is called for each token request, so a
+	// rotated secret is picked up.
 	Secret func(context.Context) ([]byte, error)
 	// AuthStyle is AuthBasic when empty.
 	AuthStyle AuthStyle
@@ -72,10 +87,7 @@ type Config struct {
 	Logger *slog.Logger
 }
 
-const (
-	defaultTimeout = 30 * time.Second
-	grantType      = "client_credentials"
-)
+const defaultTimeout = 30 * time.Second
 
 // ownParams are set from other fields or by the library; a secret has no place in Params, which enter the key.
 var ownParams = []string{
@@ -97,7 +109,7 @@ func (c *Config) validate() error {
 	if c.ClientID == "" {
 		errs = append(errs, errors.New("client_id is empty"))
 	}
-	if c.Secret == nil {
+	if c.Secret == nil && c.Grant != GrantLogin {
 		errs = append(errs, errors.New("no client secret"))
 	}
 	switch c.AuthStyle {
@@ -156,7 +168,7 @@ func (c *Config) key() (string, error) {
 		As        string     `json:"as"`
 		Subject   string     `json:"subject"`
 	}{
-		entryVersion, c.Issuer, c.TokenURL, c.ClientID, grantType, sorted(c.Scopes), c.Audience, sorted(c.Resources), c.Params,
+		entryVersion, c.Issuer, c.TokenURL, c.ClientID, string(c.Grant), sorted(c.Scopes), c.Audience, sorted(c.Resources), c.Params,
 		c.AuthStyle, c.As, c.Subject,
 	}
 	if len(id.Params) == 0 {

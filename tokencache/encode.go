@@ -13,7 +13,8 @@ const entryVersion = 1
 type stored struct {
 	Version     int       `json:"version"`
 	Key         string    `json:"key"`
-	AccessToken string    `json:"access_token"`
+	AccessToken string    `json:"access_token,omitempty"`
+	Refresh     string    `json:"refresh_token,omitempty"`
 	Scopes      []string  `json:"scopes,omitempty"`
 	ObtainedAt  time.Time `json:"obtained_at"`
 	ExpiresAt   time.Time `json:"expires_at"`
@@ -26,7 +27,7 @@ type stored struct {
 
 func encodeEntry(key string, e Entry) ([]byte, error) {
 	return json.Marshal(stored{ //nolint:gosec // the one place where a token is meant to be written
-		Version: entryVersion, Key: key, AccessToken: e.AccessToken, Scopes: e.Scopes,
+		Version: entryVersion, Key: key, AccessToken: e.AccessToken, Refresh: e.RefreshToken, Scopes: e.Scopes,
 		ObtainedAt: e.ObtainedAt.UTC(), ExpiresAt: e.ExpiresAt.UTC(), RefreshAt: e.RefreshAt.UTC(),
 		Issuer: e.Issuer, ClientID: e.ClientID, Allotments: e.Allotments,
 	})
@@ -41,11 +42,11 @@ func decodeEntry(key string, data []byte) (Entry, error) {
 	if s.Version != entryVersion {
 		return Entry{}, fmt.Errorf("entry version %d, want %d", s.Version, entryVersion)
 	}
-	if s.Key != key || s.AccessToken == "" {
+	if s.Key != key || (s.AccessToken == "" && s.Refresh == "") {
 		return Entry{}, fmt.Errorf("entry of another key")
 	}
 	return Entry{
-		AccessToken: s.AccessToken, Scopes: s.Scopes, ObtainedAt: s.ObtainedAt, ExpiresAt: s.ExpiresAt,
+		AccessToken: s.AccessToken, RefreshToken: s.Refresh, Scopes: s.Scopes, ObtainedAt: s.ObtainedAt, ExpiresAt: s.ExpiresAt,
 		RefreshAt: s.RefreshAt, Issuer: s.Issuer, ClientID: s.ClientID, Allotments: s.Allotments,
 	}, nil
 }

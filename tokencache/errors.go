@@ -99,6 +99,8 @@ type ScopeError struct {
 	Wanted []string
 	// Missing lists what is wanted and not granted.
 	Missing []string
+
+	hint string
 }
 
 // Error implements error.
@@ -112,6 +114,9 @@ func (e *ScopeError) Error() string {
 
 // Hint tells the reader what to check.
 func (e *ScopeError) Hint() string {
+	if e.hint != "" {
+		return e.hint
+	}
 	return "grant the scope to this client at the authorization server; if the server names scopes differently, set auth.expected_scopes, or auth.check_scope: false"
 }
 

@@ -35,6 +35,10 @@ func (c *Cache) obtain(ctx context.Context, soft bool) (*held, error) {
 		if c.life.Err() != nil {
 			return nil, ErrClosed
 		}
+		if c.cfg.Grant == GrantLogin {
+			// A refresh token sent twice ends the login; that is worse than a run that comes too late.
+			return nil, &UnavailableError{Endpoint: "the login", Err: fmt.Errorf("the lock is held by another process or cannot be had: %w", err)}
+		}
 		// A token too many is better than a run that waits for a stuck process.
 		c.warnLock.Do(func() {
 			c.log.LogAttrs(ctx, slog.LevelWarn, "token lock not obtained, fetching without it", slog.Any("err", err))
@@ -99,7 +103,7 @@ func (c *Cache) lock(ctx context.Context, wait time.Duration) (func(), error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	l := flock.New(filepath.Join(c.cfg.LockDir, c.key+".lock"), flock.SetPermissions(0o600))
+	l := flock.New(filepath.Join(c.cfg.LockDir, c.loginKey+".lock"), flock.SetPermissions(0o600))
 	if _, err := l.TryLockContext(ctx, lockPoll); err != nil {
 		_ = l.Close()
 		return nil, err
@@ -111,6 +115,9 @@ func (c *Cache) lock(ctx context.Context, wait time.Duration) (func(), error) {
 func (c *Cache) fetch(ctx context.Context) (Entry, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
 	defer cancel()
+	if c.cfg.Grant == GrantLogin {
+		return c.refresh(ctx)
+	}
 	secret, err := c.secret(ctx)
 	if err != nil {
 		return Entry{}, err
@@ -195,6 +202,11 @@ func (c *Cache) request(ctx context.Context, endpoint string, secret []byte) (En
 	if err != nil {
 		return Entry{}, c.classify(endpoint, secret, rec, err)
 	}
+	return c.entry(ctx, endpoint, tok, rec, asked, c.asked()), nil
+}
+
+// entry is what an answer grants; without, where it names no scopes.
+func (c *Cache) entry(ctx context.Context, endpoint string, tok *oauth2.Token, rec *recorder, asked time.Time, without []string) Entry {
 	life := lifetime(rec.expiresIn, rec.expiresStated)
 	if rec.expiresStated && rec.expiresIn <= 0 {
 		c.log.LogAttrs(ctx, slog.LevelWarn, "token answer has no usable expires_in", slog.Int64("expires_in", rec.expiresIn), slog.Duration("assumed", life))
@@ -205,9 +217,9 @@ func (c *Cache) request(ctx context.Context, endpoint string, secret []byte) (En
 		issuer = endpointName(endpoint)
 	}
 	return Entry{
-		AccessToken: tok.AccessToken, Scopes: grantedScopes(tok.Extra("scope"), c.asked()), ObtainedAt: asked, ExpiresAt: expires,
+		AccessToken: tok.AccessToken, Scopes: grantedScopes(tok.Extra("scope"), without), ObtainedAt: asked, ExpiresAt: expires,
 		RefreshAt: refreshAt(expires, life), Issuer: issuer, ClientID: c.cfg.ClientID, Allotments: allotments(rec.header, asked),
-	}, nil
+	}
 }
 
 // asked is what an answer without a scope grants. Where the server has names of its own, it granted those.

@@ -89,6 +89,14 @@ func (s *FileStore) Delete(_ context.Context, key string) error {
 	return nil
 }
 
+// Place says in which file the entry under key is; empty where it is not.
+func (s *FileStore) Place(ctx context.Context, key string) (string, error) {
+	if _, err := s.Load(ctx, key); err != nil {
+		return "", nil //nolint:nilerr // what cannot be used is nowhere
+	}
+	return s.path(key), nil
+}
+
 // privateDir makes a directory only we can enter, and refuses one others can plant files in.
 func privateDir(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {

@@ -108,6 +108,13 @@ func (k *Keyring) Available() error {
 	return k.probe()
 }
 
+// stuck says whether the keyring was given up because it did not answer, which is not the same as being absent.
+func (k *Keyring) stuck() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.off != nil
+}
+
 // do runs one call with the time limit. The call must not touch its caller's memory after that: it may still be running.
 func (k *Keyring) do(ctx context.Context, call func() (string, error)) (string, error) {
 	if err := k.Available(); err != nil {
@@ -227,4 +234,12 @@ func (s *KeyringStore) Save(ctx context.Context, key string, e Entry) error {
 // Delete implements Store.
 func (s *KeyringStore) Delete(ctx context.Context, key string) error {
 	return s.k.remove(ctx, tokenAccount+key)
+}
+
+// Place says "keyring" where the entry under key is there; empty where it is not.
+func (s *KeyringStore) Place(ctx context.Context, key string) (string, error) {
+	if _, err := s.Load(ctx, key); err != nil {
+		return "", nil //nolint:nilerr // what cannot be used is nowhere
+	}
+	return "keyring", nil
 }

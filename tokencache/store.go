@@ -15,8 +15,10 @@ var ErrNotFound = errors.New("no token stored")
 
 // Entry is a token as it is kept.
 type Entry struct {
-	// AccessToken is the token itself.
+	// AccessToken is the token itself; empty in the entry of a login.
 	AccessToken string
+	// RefreshToken is what a person's login left, from which access tokens are made; empty in the entry of an access token.
+	RefreshToken string
 	// Scopes lists what the token allows: what the server said, else what was asked for.
 	Scopes []string
 	// ObtainedAt is the moment before the request was sent.
@@ -44,7 +46,7 @@ type Allotment struct {
 	ResetAt time.Time `json:"reset_at"`
 }
 
-// Format implements fmt.Formatter; the token is never printed.
+// Format implements fmt.Formatter; no token is ever printed.
 func (e Entry) Format(f fmt.State, _ rune) {
 	_, _ = io.WriteString(f, "token REDACTED until "+e.ExpiresAt.UTC().Format(time.RFC3339))
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -28,6 +29,9 @@ type Transport struct {
 	Cache *Cache
 	// Origins lists where the token may go, each as scheme://host or a URL below it. Other requests fail unsent.
 	Origins []string
+
+	parse   sync.Once
+	origins map[string]bool // Origins in one spelling
 
 	mu        sync.Mutex
 	refused   [sha256.Size]byte // the replacement that was refused as well
@@ -107,13 +111,14 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 // send passes on a copy that net/http cannot repeat by itself: with an idempotency key and GetBody it would send a POST
 // again on a connection that broke, and nobody would know.
 func (t *Transport) send(req *http.Request, body io.ReadCloser, tok Token) (*http.Response, error) {
-	out := req.Clone(req.Context())
+	out := req.WithContext(req.Context())
 	out.Body = body
 	out.GetBody = nil
-	if out.Header == nil {
+	// The lists in it are shared; one of our own is put in.
+	if out.Header = maps.Clone(req.Header); out.Header == nil {
 		out.Header = http.Header{}
 	}
-	out.Header.Set("Authorization", "Bearer "+tok.Value)
+	out.Header["Authorization"] = []string{"Bearer " + tok.Value}
 	base := t.Base
 	if base == nil {
 		base = http.DefaultTransport
@@ -171,13 +176,18 @@ func (t *Transport) note(tok Token, resp *http.Response) {
 }
 
 func (t *Transport) allowed(u *url.URL) error {
-	at := origin(u)
-	for _, o := range t.Origins {
-		if ou, err := url.Parse(o); err == nil && origin(ou) == at {
-			return nil
+	t.parse.Do(func() {
+		t.origins = make(map[string]bool, len(t.Origins))
+		for _, o := range t.Origins {
+			if ou, err := url.Parse(o); err == nil {
+				t.origins[origin(ou)] = true
+			}
 		}
+	})
+	if at := origin(u); !t.origins[at] {
+		return &OriginError{Origin: at}
 	}
-	return &OriginError{Origin: at}
+	return nil
 }
 
 // origin is scheme, host and port in one spelling.

@@ -15,6 +15,8 @@ import (
 // contract, and how it wants to be treated.
 type API struct {
 	URL string // entries go to URL/timesheets/upload
+	// Person says that a person uploads own entries: to URL/timesheets, one a request.
+	Person bool
 
 	// What the API supports beyond the plain contract.
 	Batch, IdempotencyKey, ReadBack, Update bool
@@ -71,6 +73,14 @@ func (a *API) Promise() string {
 		return "no entry lost: a request without an answer is sent again and may double"
 	}
 	return "no entry twice: one without an answer is held in doubt until a person settles it"
+}
+
+// uploadPath is where new entries go, below URL.
+func (a *API) uploadPath() string {
+	if a.Person {
+		return "/timesheets"
+	}
+	return "/timesheets/upload"
 }
 
 // parcelSize is how many entries are kept together: a few hundred in batches,

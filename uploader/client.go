@@ -79,6 +79,9 @@ func newClient(a *API, transport http.RoundTripper, log *slog.Logger) (*client, 
 	if a.BatchSize < 1 {
 		a.BatchSize = 1
 	}
+	if a.Person && a.Batch {
+		return nil, errConfig("a person cannot upload batches")
+	}
 	if a.Concurrency < 1 {
 		a.Concurrency = 1
 	}
@@ -278,6 +281,9 @@ func (c *client) once(ctx context.Context, req *request, a *attempt) verdict {
 		if class == Refused && req.key != "" && strings.Contains(v.detail, "idempotency_key_reused") {
 			v.class = KeyReused
 		}
+		if class == Forbidden && c.api.Person && strings.HasPrefix(v.detail, "status 403: not_own") {
+			v.class = Refused // this entry is somebody else's; others may be one's own
+		}
 		if class == Conflict || class == InProgress {
 			v.class = conflictClass(class, req)
 		}
@@ -324,7 +330,7 @@ func (c *client) addHeaders(ctx context.Context, h http.Header) error {
 
 // request makes the request of some entries of a parcel.
 func (c *client) request(p *timesheet.Parcel, positions []int) *request {
-	req := &request{method: http.MethodPost, url: c.api.URL + "/timesheets/upload", parcel: p, positions: positions, batch: c.api.Batch}
+	req := &request{method: http.MethodPost, url: c.api.URL + c.api.uploadPath(), parcel: p, positions: positions, batch: c.api.Batch}
 	if p.Op == timesheet.OpUpdate {
 		req.method, req.url, req.update, req.batch = http.MethodPut, c.api.URL+"/timesheets/"+url.PathEscape(p.Target), true, false
 	}

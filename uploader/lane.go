@@ -324,7 +324,7 @@ func (l *laneRun) stopFor(v verdict) {
 	case Forbidden:
 		l.r.stop(&StopError{Kind: StopAuth, Message: "the API does not allow the upload: " + v.detail, HintText: l.u.diagnosis()})
 	case Misplaced:
-		l.r.stop(&StopError{Kind: StopConfig, Message: "this is not how to upload to " + l.u.cfg.API.URL + ": " + v.detail, HintText: "check api.url: entries go to {url}/timesheets/upload"})
+		l.r.stop(&StopError{Kind: StopConfig, Message: "this is not how to upload to " + l.u.cfg.API.URL + ": " + v.detail, HintText: "check api.url: entries go to {url}" + l.u.cfg.API.uploadPath()})
 	case KeyReused:
 		l.r.stop(&StopError{Kind: StopBug, Message: "the API has seen this idempotency key with another body: " + v.detail, HintText: "this is a fault in tsupload; please report it. The entries are in doubt and are not sent again"})
 	default:

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"strings"
 	"time"
@@ -22,8 +23,10 @@ func newAuthCommand(a *app) *cobra.Command {
 		Use:   "auth",
 		Short: "Look at, obtain and store credentials",
 		Long: `tsupload obtains access tokens with its own machine identity (OAuth 2.0 client
-credentials). One token serves every run until it nears its end.`,
+credentials), or, with auth.as: person, from the login of a person. One token
+serves every run until it nears its end.`,
 		Example: `  tsupload auth status
+  tsupload auth login
   tsupload auth set-secret < secret.txt`,
 		RunE: group,
 	}
@@ -53,6 +56,7 @@ asked of the authorization server.`,
 			Args: cobra.NoArgs,
 			RunE: func(cmd *cobra.Command, _ []string) error { return runAuthStatus(cmd.Context(), a) },
 		},
+		newLoginCommand(a), newLogoutCommand(a),
 		token,
 		&cobra.Command{
 			Use:   "set-secret",
@@ -75,14 +79,25 @@ func runAuthStatus(ctx context.Context, a *app) error {
 		return err
 	}
 	secretFrom, secretProblem := "", ""
-	secret, err := a.resolver(tokencache.NewKeyring()).ClientSecret(ctx, cfg.Auth.ClientSecret)
-	if err != nil {
+	var person *loginStanding
+	if cfg.Auth.As == "person" && cfg.ForLogin() == nil {
+		cache, err := a.newCache(cfg, a.logger(cfg))
+		if err != nil {
+			return err
+		}
+		defer cache.Close()
+		s := peekLogin(ctx, cache)
+		person = &s
+	}
+	if cfg.Auth.As == "person" && cfg.Auth.ClientSecret.IsZero() {
+		secretFrom = "none is needed"
+	} else if secret, err := a.resolver(tokencache.NewKeyring()).ClientSecret(ctx, cfg.Auth.ClientSecret); err == nil {
+		secretFrom = secret.From()
+	} else {
 		secretProblem = err.Error()
 		if hint := hintOf(err); hint != "" {
 			secretProblem += "; " + hint
 		}
-	} else {
-		secretFrom = secret.From()
 	}
 	token, has, none := a.peekToken(ctx, cfg)
 	server := cfg.Auth.Issuer
@@ -99,6 +114,9 @@ func runAuthStatus(ctx context.Context, a *app) error {
 			line["expires_at"], line["obtained_at"], line["scopes"] = stamp(token.ExpiresAt), stamp(token.ObtainedAt), token.Scopes
 			line["seconds_left"] = max(0, int64(time.Until(token.ExpiresAt).Seconds()))
 		}
+		if person != nil {
+			maps.Copy(line, person.fields())
+		}
 		return a.emit("auth", line)
 	}
 	if secretFrom == "" {
@@ -109,8 +127,13 @@ func runAuthStatus(ctx context.Context, a *app) error {
 	t.row("audience", orNone(cfg.Auth.Audience))
 	t.row("client", orNone(cfg.Auth.ClientID))
 	t.row("client secret", secretFrom)
+	t.row("uploads go out as", cfg.Auth.As)
 	t.row("scopes asked for", orNone(strings.Join(cfg.Auth.Scopes, " ")))
-	t.row("tokens are kept in", tokenDir(cfg))
+	if person != nil {
+		person.rows(t)
+	} else {
+		t.row("tokens are kept in", tokenDir(cfg))
+	}
 	switch {
 	case none != "":
 		t.row("token", "none ("+none+")")

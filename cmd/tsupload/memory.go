@@ -13,10 +13,10 @@ import (
 // is complete. Far below that garbage is left lying, because collecting it after
 // every few requests would cost a third of the time of sending.
 const (
-	memory           = 26 << 20
+	memory           = 24 << 20
 	memoryPerRequest = 32 << 10
 	memoryPerSent    = 512
-	memoryPerRow     = 42
+	memoryPerRow     = 48 // a record of the plan, and what tells equal rows apart
 )
 
 // roomFor gives a run memory to plan rows or, with none, to send.

@@ -19,6 +19,7 @@ import (
 	"github.com/exampleco/tsupload/internal/config"
 	"github.com/exampleco/tsupload/internal/daemon"
 	"github.com/exampleco/tsupload/internal/ledger"
+	"github.com/exampleco/tsupload/internal/login"
 	"github.com/exampleco/tsupload/internal/notify"
 	"github.com/exampleco/tsupload/internal/rescue"
 	"github.com/exampleco/tsupload/internal/timesheet"
@@ -203,6 +204,8 @@ func exitCode(err error) int {
 		secret      *tokencache.SecretError
 		configured  *config.SecretError
 		unavailable *tokencache.UnavailableError
+		ended       *tokencache.LoginError
+		loggingIn   *login.Error
 	)
 	switch {
 	case err == nil:
@@ -229,10 +232,19 @@ func exitCode(err error) int {
 			return exitRefused
 		}
 		return exitSource
-	case errors.As(err, &refused), errors.As(err, &scope), errors.As(err, &secret), errors.As(err, &configured):
+	case errors.As(err, &refused), errors.As(err, &scope), errors.As(err, &secret), errors.As(err, &configured), errors.As(err, &ended):
 		return exitRefused
 	case errors.As(err, &unavailable):
 		return exitUnreachable
+	case errors.As(err, &loggingIn):
+		switch loggingIn.Kind {
+		case login.Denied, login.Refused, login.Expired:
+			return exitRefused
+		case login.Unavailable:
+			return exitUnreachable
+		case login.Local:
+			return exitFault
+		}
 	}
 	return exitFault
 }

@@ -37,7 +37,7 @@ type Config struct {
 
 // API is the section `api`.
 type API struct {
-	// Base URL of the Timesheets API; uploads go to {url}/timesheets/upload. Required for uploads. https, except on loopback.
+	// Base URL of the Timesheets API; uploads go to {url}/timesheets/upload, a person's to {url}/timesheets. Required for uploads. https, except on loopback.
 	URL string `yaml:"url" check:"base_url"`
 	// Name of the API in the ledger, by default its URL. A ledger made for another id is refused. Set it to keep the ledger when the URL moves.
 	ID string `yaml:"id"`
@@ -111,14 +111,16 @@ type Auth struct {
 	ClientSecret SecretRef `yaml:"client_secret"`
 	// How the secret is presented: basic (header) or post (form).
 	AuthStyle string `yaml:"auth_style" enum:"basic,post"`
-	// Scopes to ask for, by default what api.supports needs: batch:upload, and read:timesheets for read_back.
+	// Scopes to ask for, by default what api.supports needs: batch:upload (create:timesheets for a person), and read:timesheets for read_back.
 	Scopes []string `yaml:"scopes" check:"scope"`
 	// Resource indicators (RFC 8707), for servers that do not know audience.
 	Resource []string `yaml:"resource"`
 	// Further form parameters of the token request.
 	Params map[string]string `yaml:"params"`
-	// Whose identity uploads carry. Only machine (client credentials) is supported so far.
-	As string `yaml:"as" enum:"machine"`
+	// Whose identity uploads carry: machine (client credentials), or person, who logs in with auth login and uploads own entries one by one to {url}/timesheets. A person needs issuer and no client_secret.
+	As string `yaml:"as" enum:"machine,person"`
+	// Where tokens are kept: auto (those of a person in the keyring and, where that cannot be, in a file; those of a machine in a file), keyring, or file. Files have mode 0600, in state.dir.
+	TokenStore string `yaml:"token_store" enum:"auto,keyring,file"`
 	// Scopes that the token must carry, where the granted names differ from those asked for.
 	ExpectedScopes []string `yaml:"expected_scopes" check:"scope"`
 	// Check the token's scopes before the first upload.
@@ -247,7 +249,7 @@ type Source struct {
 	// Reference to the URL of a check of its own, in place of notify.ping.
 	Ping SecretRef `yaml:"ping"`
 	// The tracker whose export this is, by which columns and oddities are known; auto: our own columns, or the tracker that the header tells of.
-	Preset string `yaml:"preset" enum:"auto,toggl,clockify,harvest,kimai,tempo,watson,timetagger,simple-time-tracker,clockify-cli,super-productivity"`
+	Preset string `yaml:"preset" enum:"auto,toggl,clockify,harvest,kimai,tempo,watson,timetagger,simple-time-tracker,clockify-cli,super-productivity,timewarrior,watson-json,clockify-api,klog,ical"`
 	// Names of the export's columns, in place of the preset.
 	Columns Columns `yaml:"columns"`
 	// The one person whose hours these are, for exports without a person's column.
@@ -510,7 +512,7 @@ func Default() *Config {
 			Server:              Server{Settle: 5 * time.Minute, ReadGap: 10 * time.Second, KeyTTL: 20 * time.Hour},
 		},
 		Run:  Run{Deadline: 30 * time.Minute, Drain: 30 * time.Second, RetryAfter: time.Minute, MaxRejectRatio: 0.2},
-		Auth: Auth{AuthStyle: "basic", As: "machine", CheckScope: true},
+		Auth: Auth{AuthStyle: "basic", As: "machine", TokenStore: "auto", CheckScope: true},
 		Log:  Log{Level: "info", Format: "text"},
 
 		Listen: Listen{Address: "127.0.0.1:9464"},

@@ -129,8 +129,51 @@ func (l *loader) validateAuth() {
 			l.complain("auth.resource["+strconv.Itoa(i)+"]", "is not a resource", "an absolute URI without a fragment (RFC 8707)")
 		}
 	}
+	if a.As == "person" {
+		l.validatePerson()
+	}
 	l.repeated("auth.scopes", a.Scopes)
 	l.repeated("auth.expected_scopes", a.ExpectedScopes)
+}
+
+// validatePerson refuses what makes no sense for a person: a person's entries
+// go out one by one, and who that is the login page decides.
+func (l *loader) validatePerson() {
+	c := l.cfg
+	if c.Supports("batch") {
+		l.complain("api.supports["+strconv.Itoa(slices.Index(c.API.Supports, "batch"))+"]", "batch makes no sense with auth.as: person", "remove it: a person uploads one entry a request; batches are for machines")
+	} else if c.API.BatchSize > 1 {
+		l.complain("api.batch_size", "makes no sense with auth.as: person", "remove it: a person uploads one entry a request")
+	}
+	if slices.Contains(c.Auth.Scopes, "batch:upload") {
+		l.complain("auth.scopes", "asks for batch:upload, which is for machines", "remove auth.scopes: with as: person the default is create:timesheets")
+	}
+	if c.Auth.TokenURL != "" {
+		l.complain("auth.token_url", "is not enough for a login", "give auth.issuer instead: the addresses of the login page and of the device grant are discovered")
+	}
+}
+
+// ForLogin reports what a login needs and the configuration lacks.
+func (c *Config) ForLogin() error {
+	l := &loader{cfg: c, bad: map[string]bool{}}
+	if c.Auth.As != "person" {
+		l.complain("auth.as", quote(c.Auth.As)+" does not log in", "set auth.as: person where uploads go out as the person who logs in; a machine has a client secret instead")
+	}
+	l.needServer()
+	if len(l.faults) > 0 {
+		return &Error{Faults: sorted(l.faults)}
+	}
+	return nil
+}
+
+func (l *loader) needServer() {
+	c := l.cfg
+	if c.Auth.Issuer == "" && c.Auth.TokenURL == "" {
+		l.complain("auth.issuer", "is missing", "the issuer of the authorization server, or auth.token_url")
+	}
+	if c.Auth.ClientID == "" {
+		l.complain("auth.client_id", "is missing", "the client's id at the authorization server")
+	}
 }
 
 func (l *loader) repeated(key string, list []string) {
@@ -380,12 +423,7 @@ func (c *Config) ForUpload() error {
 	if c.API.URL == "" {
 		l.complain("api.url", "is missing", "the base URL of the Timesheets API; --dry-run and --sandbox do without")
 	}
-	if c.Auth.Issuer == "" && c.Auth.TokenURL == "" {
-		l.complain("auth.issuer", "is missing", "the issuer of the authorization server, or auth.token_url")
-	}
-	if c.Auth.ClientID == "" {
-		l.complain("auth.client_id", "is missing", "the client's id at the authorization server")
-	}
+	l.needServer()
 	if len(l.faults) > 0 {
 		return &Error{Faults: sorted(l.faults)}
 	}

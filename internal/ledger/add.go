@@ -30,28 +30,34 @@ func (p *Planning) Add(e *timesheet.Entry, fate timesheet.Fate, lane, lanes int)
 		return err
 	}
 	key := e.Key.Packed(e.Day)
-	p.fresh = append(p.fresh, p.freshOf(e, key, fate, b))
+	f, err := p.freshOf(e, key, fate, b)
+	if err != nil {
+		return err
+	}
+	p.fresh = append(p.fresh, f)
 	b.add(key, e.Digest.Short(), e)
 	return nil
 }
 
 // freshOf is the record of an entry that is about to be added to b.
-func (p *Planning) freshOf(e *timesheet.Entry, key timesheet.Packed, fate timesheet.Fate, b *builder) fresh {
-	f := fresh{
-		key: key, digest: [8]byte(e.Digest[:8]), person: p.person(e.Person), seconds: uint32(min(max(e.Duration, 0), 1<<31)),
-		parcel: uint32(b.id), pos: uint16(b.n),
+func (p *Planning) freshOf(e *timesheet.Entry, key timesheet.Packed, fate timesheet.Fate, b *builder) (fresh, error) {
+	f := fresh{key: key, digest: [8]byte(e.Digest[:8])}
+	if err := f.put(p.person(e.Person), b.id-p.firstParcel, b.n); err != nil {
+		return f, err
 	}
 	if e.ID != "" {
-		f.is |= trusted
+		f.mark(trusted)
 	}
 	if fate.State != timesheet.StateNew {
-		f.is |= notNew
+		f.mark(notNew)
 	}
+	start := -1
 	if !e.Start.IsZero() {
 		h, m, s := e.Start.Clock()
-		f.start = uint32(h*3600+m*60+s) + 1
+		start = h*3600 + m*60 + s
 	}
-	return f
+	f.last(e.Duration, start)
+	return f, nil
 }
 
 // Replace plans a known, unsent entry anew, with its present content. To the
@@ -65,12 +71,18 @@ func (p *Planning) Replace(e *timesheet.Entry, known *timesheet.Known, fate time
 		return explain("plan", err)
 	}
 	_, err = p.exec(`UPDATE entry SET digest = ?, parcel = ?, pos = ? WHERE key = ?`, int64(e.Digest.Short()), b.id, b.n, known.Key[:])
-	f := p.freshOf(e, known.Key, fate, b)
-	f.is |= renewed
+	if err != nil {
+		return explain("plan", err)
+	}
+	f, err := p.freshOf(e, known.Key, fate, b)
+	if err != nil {
+		return err
+	}
+	f.mark(renewed)
 	p.fresh = append(p.fresh, f)
 	p.renewed[known.Key] = e.Digest.Short()
 	b.add(known.Key, e.Digest.Short(), e)
-	return explain("plan", err)
+	return nil
 }
 
 // Amend plans the change of a sent entry: held for a person, or new, to

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"bytes"
+	"cmp"
 	"database/sql"
 	"encoding/binary"
 	"errors"
@@ -35,18 +36,19 @@ func (p *Planning) fillIndex(twice func(timesheet.Fresh)) error {
 	kept := p.fresh[:0]
 	for _, f := range p.fresh {
 		if len(kept) > 0 && kept[len(kept)-1].key == f.key {
+			parcel, pos := p.place(&f)
 			// Under one id the two files may say different things.
 			if kept[len(kept)-1].digest != f.digest {
-				kept[len(kept)-1].is |= conflict
+				kept[len(kept)-1].mark(conflict)
 			}
-			facts, err := p.factsOf(int64(f.parcel))
+			facts, err := p.factsOf(parcel)
 			if err != nil {
 				return err
 			}
 			second := p.shown(&f)
-			second.Project = p.persons[facts.of[f.pos].project]
+			second.Project = p.persons[facts.of[pos].project]
 			twice(second)
-			if err := goneFrom(p.ctx, p.tx, int64(f.parcel), int(f.pos), timesheet.Seconds(f.seconds)); err != nil {
+			if err := goneFrom(p.ctx, p.tx, parcel, pos, second.Seconds); err != nil {
 				return err
 			}
 			continue
@@ -63,11 +65,12 @@ func (p *Planning) fillIndex(twice func(timesheet.Fresh)) error {
 		byID <- rescue.Do(func() error { order = p.orderByID(); return nil })
 	}()
 	if len(p.renewed) > 0 {
-		added = slices.DeleteFunc(slices.Clone(kept), func(f fresh) bool { return f.is.has(renewed) })
+		added = slices.DeleteFunc(slices.Clone(kept), func(f fresh) bool { return f.is(renewed) })
 	}
 	err := p.insertRows("INSERT INTO entry VALUES ", 4, len(added), func(i int, args []any) []any {
 		f := &added[i]
-		return append(args, f.key[:], int64(binary.BigEndian.Uint64(f.digest[:])), int64(f.parcel), int64(f.pos))
+		parcel, pos := p.place(f)
+		return append(args, f.key[:], int64(binary.BigEndian.Uint64(f.digest[:])), parcel, int64(pos))
 	})
 	if err := errors.Join(err, <-byID); err != nil {
 		return err
@@ -85,23 +88,28 @@ func byKey(a, b fresh) int {
 	if c := bytes.Compare(a.key[:], b.key[:]); c != 0 {
 		return c
 	}
-	if a.parcel != b.parcel {
-		return int(a.parcel) - int(b.parcel)
-	}
-	return int(a.pos) - int(b.pos)
+	one, i := a.at()
+	two, j := b.at()
+	return cmp.Or(cmp.Compare(one, two), i-j)
+}
+
+// place is where a fresh entry lies in the ledger.
+func (p *Planning) place(f *fresh) (parcel int64, pos int) {
+	parcel, pos = f.at()
+	return p.firstParcel + parcel, pos
 }
 
 // orderByID sorts the fresh entries with an id of the tracker's by that id.
 func (p *Planning) orderByID() []uint32 {
 	n := 0
 	for i := range p.fresh {
-		if p.fresh[i].is.has(trusted) {
+		if p.fresh[i].is(trusted) {
 			n++
 		}
 	}
 	order := make([]uint32, 0, n)
 	for i := range p.fresh {
-		if p.fresh[i].is.has(trusted) {
+		if p.fresh[i].is(trusted) {
 			order = append(order, uint32(i))
 		}
 	}

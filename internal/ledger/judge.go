@@ -66,11 +66,12 @@ func (p *Planning) Days(unsent bool, judge func(day timesheet.Day, known []times
 
 // shown is a fresh record as the judge sees it.
 func (p *Planning) shown(f *fresh) timesheet.Fresh {
+	seconds, start := f.times()
 	shown := timesheet.Fresh{
-		Key: f.key, Person: p.persons[f.person], Seconds: timesheet.Seconds(f.seconds), Start: int(f.start) - 1,
-		Trusted: f.is.has(trusted), Conflict: f.is.has(conflict), New: !f.is.has(notNew),
+		Key: f.key, Person: p.persons[f.person()], Seconds: seconds, Start: start,
+		Trusted: f.is(trusted), Conflict: f.is(conflict), New: !f.is(notNew),
 	}
-	shown.State, shown.Reason = p.stateAt(int64(f.parcel), int(f.pos))
+	shown.State, shown.Reason = p.stateAt(p.place(f))
 	return shown
 }
 
@@ -201,7 +202,7 @@ func (p *Planning) hold(keys []timesheet.Packed, fate timesheet.Fate) error {
 		}
 		byParcel[parcel] = append(byParcel[parcel], pos)
 		if i, ok := p.freshAt(key); ok {
-			p.fresh[i].is |= notNew
+			p.fresh[i].mark(notNew)
 		}
 	}
 	for parcel, positions := range byParcel {

@@ -19,7 +19,7 @@ const maxParcel = 2000
 // Commit or Rollback. It belongs to one goroutine.
 //
 // Rows are added as they are read. What is kept of each new one is a fresh
-// record of 44 bytes, so that the index can be filled in key order at the end
+// record of 37 bytes, so that the index can be filled in key order at the end
 // and the days can be judged; everything else is in parcels on disk.
 type Planning struct {
 	l      *Ledger
@@ -31,11 +31,11 @@ type Planning struct {
 	cap    int   // entries a parcel
 	now    int64
 
-	nextParcel int64
-	open       map[slot]*builder
-	fresh      []fresh
-	persons    []string
-	personIDs  map[string]uint32
+	firstParcel, nextParcel int64
+	open                    map[slot]*builder
+	fresh                   []fresh
+	persons                 []string
+	personIDs               map[string]uint32
 
 	total      int64              // entries in the ledger
 	held       int64              // those of the source
@@ -52,30 +52,6 @@ type Planning struct {
 	renewed map[timesheet.Packed]uint64
 	stmts   map[string]*sql.Stmt
 }
-
-// fresh is an entry that this plan adds.
-type fresh struct {
-	key     timesheet.Packed
-	digest  [8]byte // of 64 bits, but a uint64 would leave a gap in each record
-	person  uint32
-	seconds uint32
-	start   uint32 // seconds into the day plus one; 0 without a time of day
-	parcel  uint32
-	pos     uint16
-	is      traits
-}
-
-// traits of a fresh entry.
-type traits uint8
-
-const (
-	trusted  traits = 1 << iota // it has an id of the tracker's
-	conflict                    // another row of the read has the same id and another content
-	renewed                     // it was known before, and has its place in the index
-	notNew                      // it is held, or assumed sent
-)
-
-func (t traits) has(one traits) bool { return t&one != 0 }
 
 type parcelState struct {
 	state   timesheet.State
@@ -165,6 +141,7 @@ func (p *Planning) start(rows int) error {
 	if err := p.tx.QueryRowContext(p.ctx, `SELECT coalesce(max(id), 0) + 1 FROM parcel`).Scan(&p.nextParcel); err != nil {
 		return err
 	}
+	p.firstParcel = p.nextParcel
 	if err := p.tx.QueryRowContext(p.ctx, `SELECT coalesce(sum(live), 0), coalesce(sum(live) FILTER (WHERE source = ?), 0) FROM parcel`, p.id).Scan(&p.total, &p.held); err != nil {
 		return err
 	}

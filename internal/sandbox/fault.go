@@ -37,15 +37,18 @@ import (
 //	max-items=N        an array may have at most N items
 //	late=DURATION      connection reset at once, committed after this time
 //	forbid             403 insufficient_scope, after the token was found good
-//	revoke             tokens issued so far become invalid when this fires
-//	rotate-keys        the authorization server takes a new signing key
+//	revoke             access tokens issued so far become invalid when this fires;
+//	                   as token-revoke, refresh tokens too
+//	rotate-keys        the authorization server takes a new signing key (also
+//	                   token-rotate-keys)
 //
 // NAME, for the token endpoint, without its prefix:
 //
-//	expires-in=SECONDS lifetime of the token (the API allows 30 s more);
-//	                   "missing" leaves expires_in out of the answer
+//	expires-in=SECONDS lifetime of the token (the API allows 30 s more), or what
+//	                   the answer says of it, the token being good: missing, zero,
+//	                   negative, float, string, huge (the largest int64)
 //	skew=DURATION      the authorization server's clock is this far ahead (or behind)
-//	scope-missing      the token is granted without batch:upload
+//	scope-missing      the token is granted without batch:upload and create:timesheets
 //
 // SELECTOR picks among the requests of that kind, counted from 1 since the
 // faults were set: @3, @3-5, @3- (from the third on), @every=4, @p=0.2 (by
@@ -82,10 +85,15 @@ const (
 	reads
 	updates
 	tokens
+	discovery
+	keys
+	introspections
 	kinds // how many there are
 )
 
-func (k kind) prefix() string { return [kinds]string{"", "read-", "update-", "token-"}[k] }
+func (k kind) prefix() string {
+	return [kinds]string{"", "read-", "update-", "token-", "discovery-", "keys-", "introspect-"}[k]
+}
 
 // argument is what a fault's ARG must be.
 type argument int
@@ -97,8 +105,14 @@ const (
 	countArg
 	durationArg // may be left out
 	neededDurationArg
-	lifetimeArg // seconds or "missing"
+	lifetimeArg // seconds, or one of lifetimes
 )
+
+// lifetimes are what a token's answer can say of expires_in, as JSON; an empty
+// one is left out.
+var lifetimes = map[string]string{
+	"missing": "", "zero": "0", "negative": "-3600", "float": "3600.5", "string": `"3600"`, "huge": "9223372036854775807",
+}
 
 // tokenNames are names that only the token endpoint knows and that take no
 // prefix.
@@ -134,7 +148,7 @@ func spec(name string, k kind) (arg argument, ok bool) {
 			return lifetimeArg, true
 		case "skew":
 			return neededDurationArg, true
-		case "scope-missing":
+		case "scope-missing", "revoke", "rotate-keys":
 			return noArg, true
 		}
 	default:
@@ -153,10 +167,10 @@ func (e *FaultError) Error() string { return fmt.Sprintf("fault %q: %s", e.Text,
 
 // Hint is the grammar.
 func (e *FaultError) Hint() string {
-	return `a fault is [read-|update-|token-]NAME[=ARG][@SELECTOR]
+	return `a fault is [read-|update-|token-|discovery-|keys-|introspect-]NAME[=ARG][@SELECTOR]
 NAME: status=CODE, status-after=CODE, 429[=SECONDS], reset, reset-after, hang, hang-after, cut-after, html, html-after, slow[=DURATION];
 uploads only: item=STATUS, max-items=N, late=DURATION, forbid, revoke, rotate-keys;
-token endpoint only: expires-in=SECONDS|missing, skew=DURATION, scope-missing
+token endpoint only: expires-in=SECONDS|missing|zero|negative|float|string|huge, skew=DURATION, scope-missing, token-revoke, token-rotate-keys
 SELECTOR: @3, @3-5, @3-, @every=4, @p=0.2; none is every request`
 }
 
@@ -224,11 +238,11 @@ func (f *Fault) parseArg(want argument, has bool) string {
 			return f.name + " needs a duration such as 500ms"
 		}
 	case lifetimeArg:
-		if f.arg == "missing" {
+		if _, ok := lifetimes[f.arg]; ok {
 			return ""
 		}
 		if f.n, err = strconv.Atoi(f.arg); err != nil || f.n < 1 {
-			return f.name + ` needs seconds above 0, or "missing"`
+			return f.name + " needs seconds above 0, or missing, zero, negative, float, string or huge"
 		}
 	}
 	return ""

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"syscall"
 	"testing"
@@ -22,6 +23,8 @@ func TestParseFault(t *testing.T) {
 		"status=503", "status-after=500@1", "429", "429=30@every=4", "429=99999999999999999999", "reset@3-5", "reset-after@p=0.2", "hang@2-",
 		"hang-after", "cut-after", "html", "html-after", "slow", "slow=500ms", "item=422", "max-items=10", "late=40ms", "forbid", "revoke@2",
 		"rotate-keys", "token-status=503", "token-429=5", "token-html", "token-slow", "token-reset", "expires-in=5", "expires-in=missing",
+		"expires-in=zero", "expires-in=negative", "expires-in=float", "expires-in=string", "expires-in=huge", "token-revoke", "token-rotate-keys@2",
+		"discovery-status=503", "keys-hang", "introspect-html", "token-429=99999999999999999999",
 		"skew=-2h", "scope-missing@1", "read-status=500", "read-reset-after", "update-hang-after@1",
 	} {
 		f, err := sandbox.ParseFault(text)
@@ -33,7 +36,7 @@ func TestParseFault(t *testing.T) {
 	}
 	for _, text := range []string{
 		"", "nothing", "status", "status=99", "status=600", "status=x", "429=x", "429=", "reset=1", "slow=x", "slow=-1s", "item", "max-items=0",
-		"late", "late=0s", "expires-in", "expires-in=0", "skew", "token-item=422", "read-late=1s", "token-revoke", "read-skew=1s",
+		"late", "late=0s", "expires-in", "expires-in=0", "skew", "token-item=422", "read-late=1s", "token-forbid", "read-revoke", "keys-revoke", "expires-in=never", "read-skew=1s",
 		"reset@", "reset@0", "reset@5-3", "reset@every=0", "reset@p=2", "reset@p=", "reset@x",
 	} {
 		_, err := sandbox.ParseFault(text)
@@ -285,6 +288,27 @@ func TestTokenFaults(t *testing.T) {
 			}
 		}
 	}
+	// The answer's expires_in, as it stands there. What a client makes of it is
+	// the client's affair.
+	says := func(want string) func(*testing.T, *rig, *oauth2.Token, error) {
+		return func(t *testing.T, r *rig, _ *oauth2.Token, _ error) {
+			t.Helper()
+			r.SetFaults(faults(t, "expires-in="+map[string]string{
+				"0": "zero", "-3600": "negative", "3600.5": "float", `"3600"`: "string", "9223372036854775807": "huge",
+			}[want]+"@1"), 0)
+			resp, err := r.http.PostForm(r.Issuer()+"/token", url.Values{
+				"grant_type": {"client_credentials"}, "client_id": {r.ClientID()}, "client_secret": {r.ClientSecret()},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close()
+			var m map[string]json.RawMessage
+			if err := json.NewDecoder(resp.Body).Decode(&m); err != nil || string(m["expires_in"]) != want || m["access_token"] == nil {
+				t.Errorf("got %s, %v, want %s", m["expires_in"], err, want)
+			}
+		}
+	}
 	tests := []struct {
 		fault  string
 		issued int64
@@ -326,6 +350,25 @@ func TestTokenFaults(t *testing.T) {
 			}
 			uploadGets(201)(t, r, tok, err)
 		}},
+		{"expires-in=zero@1", 1, says("0")},
+		{"expires-in=negative@1", 1, says("-3600")},
+		{"expires-in=float@1", 1, says("3600.5")},
+		{"expires-in=string@1", 1, says(`"3600"`)},
+		{"expires-in=huge@1", 1, says("9223372036854775807")},
+		{"token-429=99999999999999999999@1", 0, func(t *testing.T, r *rig, tok *oauth2.Token, err error) {
+			t.Helper()
+			refused(429, "temporarily_unavailable")(t, r, tok, err)
+			if re, ok := errors.AsType[*oauth2.RetrieveError](err); ok && re.Response.Header.Get("Retry-After") != "99999999999999999999" {
+				t.Errorf("Retry-After: got %q", re.Response.Header.Get("Retry-After"))
+			}
+		}},
+		{"token-cut-after@1", 1, func(t *testing.T, _ *rig, _ *oauth2.Token, err error) {
+			t.Helper()
+			if err == nil {
+				t.Error("half an answer taken for a token")
+			}
+		}},
+		{"token-rotate-keys@1", 1, uploadGets(201)},
 		{"skew=-2h@1", 1, uploadGets(401)},
 		{"skew=2h@1", 1, uploadGets(401)},
 		{"skew=10s@1", 1, uploadGets(201)},
@@ -368,6 +411,43 @@ func (r *rig) auth() (s sandbox.Stats) {
 		r.t.Fatal(err)
 	}
 	return s
+}
+
+// Metadata, keys and introspection fail as ordered, and nothing else with them;
+// a latency is not theirs.
+func TestMetadataFaults(t *testing.T) {
+	t.Parallel()
+	r := start(t, sandbox.Config{Faults: faults(t, "discovery-status=503@1", "keys-html@1"), Latency: time.Minute})
+	get := func(path string) (int, string) {
+		t.Helper()
+		resp, err := r.http.Get(r.Issuer() + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		return resp.StatusCode, resp.Header.Get("Content-Type")
+	}
+	for _, want := range []int{503, 200} {
+		if got, _ := get("/.well-known/oauth-authorization-server"); got != want {
+			t.Errorf("discovery: got %d, want %d", got, want)
+		}
+	}
+	// The first fetch was the API's own, as it started.
+	if got, media := get("/jwks"); got != 200 || media != "application/json" {
+		t.Errorf("keys: got %d %s", got, media)
+	}
+}
+
+// token-revoke takes refresh tokens along, before the request is answered.
+func TestRevokeGrants(t *testing.T) {
+	t.Parallel()
+	r := start(t, sandbox.Config{})
+	tok, _ := r.logIn(r.cli(), r.person("ada"))
+	r.SetFaults(faults(t, "token-revoke@1"), 0)
+	_, err := r.cli().TokenSource(r.ctx(), &oauth2.Token{RefreshToken: tok.RefreshToken}).Token()
+	if re, ok := errors.AsType[*oauth2.RetrieveError](err); !ok || re.ErrorCode != "invalid_grant" || re.Response.StatusCode != 400 {
+		t.Errorf("got %v", err)
+	}
 }
 
 func TestReadAndUpdateFaults(t *testing.T) {

@@ -5,16 +5,20 @@ import (
 	"mime"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/exampleco/tsupload/internal/sandbox/authserver"
+	"github.com/exampleco/tsupload/internal/sandbox/page"
 	"github.com/exampleco/tsupload/internal/sandbox/timesheets"
 )
 
 const (
 	uploadPath = "/timesheets/upload" // of machines
 	createPath = "/timesheets"        // of people
+
+	approvalPath = "/approvals"
 )
 
 // apiHandler is the API behind its faults, and the admin endpoints beside it.
@@ -23,6 +27,8 @@ func (s *Sandbox) apiHandler() http.Handler {
 	mux.Handle("GET /_sandbox/stats", s.admin(s.getStats))
 	mux.Handle("POST /_sandbox/faults", s.admin(s.postFaults))
 	mux.Handle("POST /_sandbox/approve/{id}", s.admin(s.postApprove))
+	mux.Handle("POST /_sandbox/secret", s.admin(s.postSecret))
+	mux.Handle(page.Path, s.page)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		s.requests.Add(1)
 		k, ok := kindOf(r)
@@ -42,7 +48,7 @@ func kindOf(r *http.Request) (kind, bool) {
 	switch {
 	case (r.URL.Path == uploadPath || r.URL.Path == createPath) && r.Method == http.MethodPost:
 		return uploads, true
-	case r.URL.Path != createPath && !strings.HasPrefix(r.URL.Path, "/timesheets/"):
+	case !slices.ContainsFunc([]string{createPath, approvalPath}, func(p string) bool { return r.URL.Path == p || strings.HasPrefix(r.URL.Path, p+"/") }):
 		return 0, false
 	case r.Method == http.MethodGet:
 		return reads, true
@@ -63,11 +69,18 @@ func (s *Sandbox) countReplays(w http.ResponseWriter, r *http.Request) {
 // authHandler is the authorization server behind its faults.
 func (s *Sandbox) authHandler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == authserver.TokenPath && r.Method == http.MethodPost {
+		switch r.URL.Path {
+		case authserver.TokenPath:
 			s.inject.serve(w, r, tokens, s.auth)
-			return
+		case authserver.OAuthDiscovery, authserver.OIDCDiscovery:
+			s.inject.serve(w, r, discovery, s.auth)
+		case authserver.KeysPath:
+			s.inject.serve(w, r, keys, s.auth)
+		case authserver.IntrospectionPath:
+			s.inject.serve(w, r, introspections, s.auth)
+		default:
+			s.auth.ServeHTTP(w, r)
 		}
-		s.auth.ServeHTTP(w, r)
 	})
 }
 
@@ -118,19 +131,11 @@ func (s *Sandbox) getStats(w http.ResponseWriter, r *http.Request) {
 
 // postFaults replaces the faults and the latency: {"faults":["..."],"latency":"5ms"}.
 func (s *Sandbox) postFaults(w http.ResponseWriter, r *http.Request) {
-	// A page in a browser cannot send this type without asking first.
-	if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != "application/json" {
-		timesheets.WriteProblem(w, http.StatusUnsupportedMediaType, "unsupported_media_type", "the body must be application/json")
-		return
-	}
 	var body struct {
 		Faults  []string `json:"faults"`
 		Latency string   `json:"latency"`
 	}
-	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<20))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&body); err != nil {
-		timesheets.WriteProblem(w, http.StatusBadRequest, "malformed_json", "the body is not {\"faults\": [...], \"latency\": \"...\"}")
+	if !readAdmin(w, r, &body, `{"faults": [...], "latency": "..."}`) {
 		return
 	}
 	var (
@@ -154,6 +159,49 @@ func (s *Sandbox) postFaults(w http.ResponseWriter, r *http.Request) {
 	}
 	s.SetFaults(faults, latency)
 	w.WriteHeader(http.StatusNoContent)
+}
+
+// postSecret gives the machine a new secret, beside the one that it has:
+// {"secret":"...","old_valid_for":"10m"}. Without a duration the old one ends at
+// once.
+func (s *Sandbox) postSecret(w http.ResponseWriter, r *http.Request) {
+	var body struct {
+		Secret      string `json:"secret"`
+		OldValidFor string `json:"old_valid_for"`
+	}
+	if !readAdmin(w, r, &body, `{"secret": "...", "old_valid_for": "..."}`) {
+		return
+	}
+	var keep time.Duration
+	if body.OldValidFor != "" {
+		var err error
+		if keep, err = time.ParseDuration(body.OldValidFor); err != nil || keep < 0 {
+			timesheets.WriteProblem(w, http.StatusUnprocessableEntity, "bad_duration", "old_valid_for is not a duration such as 10m")
+			return
+		}
+	}
+	secret := authserver.Secret{Value: body.Secret, Expires: time.Now().Add(s.cfg.SecretTTL)}
+	if err := s.auth.AddSecret(s.cfg.ClientID, secret, keep); err != nil {
+		timesheets.WriteProblem(w, http.StatusUnprocessableEntity, "bad_secret", "the secret is empty")
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// readAdmin reads the body of an admin request, or answers what is wrong with it.
+func readAdmin(w http.ResponseWriter, r *http.Request, body any, form string) bool {
+	// A page in a browser cannot send this type without asking first.
+	if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != "application/json" {
+		timesheets.WriteProblem(w, http.StatusUnsupportedMediaType, "unsupported_media_type", "the body must be application/json")
+		return false
+	}
+	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<20))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(body); err != nil {
+		timesheets.WriteProblem(w, http.StatusBadRequest, "malformed_json", "the body is not "+form)
+		return false
+	}
+	return true
 }
 
 // postApprove marks an entry approved.

@@ -25,8 +25,10 @@ type injector struct {
 	seed   uint64
 	done   <-chan struct{} // closed when the sandbox ends
 	revoke func()
-	rotate func() error
-	log    *slog.Logger
+	// revokeGrants takes refresh tokens along.
+	revokeGrants func()
+	rotate       func() error
+	log          *slog.Logger
 
 	mu      sync.Mutex
 	faults  []*armed
@@ -80,7 +82,9 @@ func (in *injector) wait(ctx context.Context, d time.Duration) {
 // serve answers one request of a kind, with whatever was ordered for it.
 func (in *injector) serve(w http.ResponseWriter, r *http.Request, k kind, next http.Handler) {
 	struck, latency := in.draw(k)
-	in.wait(r.Context(), latency)
+	if k <= tokens {
+		in.wait(r.Context(), latency)
+	}
 	if len(struck) == 0 {
 		next.ServeHTTP(w, r)
 		return
@@ -89,12 +93,15 @@ func (in *injector) serve(w http.ResponseWriter, r *http.Request, k kind, next h
 		api    timesheets.Orders
 		auth   authserver.Orders
 		decide *Fault
-		strip  bool
+		says   *string // what the answer says of expires_in
 	)
 	for _, f := range struck {
 		switch f.name {
 		case "revoke":
 			in.revoke()
+			if k == tokens {
+				in.revokeGrants()
+			}
 		case "rotate-keys":
 			if err := in.rotate(); err != nil {
 				in.log.WarnContext(r.Context(), "keys not rotated", "err", err)
@@ -108,12 +115,14 @@ func (in *injector) serve(w http.ResponseWriter, r *http.Request, k kind, next h
 		case "late":
 			api.Late, api.Drop = f.d, func() { reset(w) }
 		case "expires-in":
-			strip = f.arg == "missing"
+			if text, ok := lifetimes[f.arg]; ok {
+				says = &text
+			}
 			auth.Lifetime = time.Duration(f.n) * time.Second
 		case "skew":
 			auth.Skew = f.d
 		case "scope-missing":
-			auth.WithoutScope = authserver.ScopeUpload
+			auth.WithoutScope = []string{authserver.ScopeUpload, authserver.ScopeCreate}
 		default:
 			if decide == nil {
 				decide = &f
@@ -123,8 +132,8 @@ func (in *injector) serve(w http.ResponseWriter, r *http.Request, k kind, next h
 	ctx := timesheets.WithOrders(r.Context(), api)
 	ctx = authserver.WithOrders(ctx, auth)
 	r = r.WithContext(ctx)
-	if strip {
-		next = withoutExpiry(next)
+	if says != nil {
+		next = withExpiry(next, *says)
 	}
 	if decide == nil {
 		next.ServeHTTP(w, r)
@@ -232,7 +241,7 @@ func writeStatus(w http.ResponseWriter, k kind, status int) {
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(status)
 		_, _ = io.WriteString(w, "{}")
-	case k == tokens:
+	case k >= tokens:
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Cache-Control", "no-store")
 		code := "temporarily_unavailable"
@@ -282,14 +291,18 @@ func (a *recorder) copyHeader(w http.ResponseWriter) {
 	maps.Copy(w.Header(), a.header)
 }
 
-// withoutExpiry leaves expires_in out of a token's answer.
-func withoutExpiry(next http.Handler) http.Handler {
+// withExpiry replaces expires_in in a token's answer by this JSON, or leaves it
+// out.
+func withExpiry(next http.Handler, says string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		a := run(next, r)
 		body := a.body.Bytes()
 		var fields map[string]json.RawMessage
-		if json.Unmarshal(body, &fields) == nil {
-			delete(fields, "expires_in")
+		if json.Unmarshal(body, &fields) == nil && fields["expires_in"] != nil {
+			fields["expires_in"] = json.RawMessage(says)
+			if says == "" {
+				delete(fields, "expires_in")
+			}
 			if b, err := json.Marshal(fields); err == nil {
 				body = b
 			}

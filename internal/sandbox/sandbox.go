@@ -12,12 +12,11 @@ package sandbox
 
 import (
 	"context"
+	"crypto"
 	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net"
 	"net/http"
 	"sync"
@@ -25,13 +24,10 @@ import (
 	"time"
 
 	"github.com/exampleco/tsupload/internal/sandbox/authserver"
+	"github.com/exampleco/tsupload/internal/sandbox/page"
 	"github.com/exampleco/tsupload/internal/sandbox/people"
 	"github.com/exampleco/tsupload/internal/sandbox/timesheets"
 )
-
-// NoScopeClient is a second client, with the secret of the first, that is
-// granted no batch:upload.
-const NoScopeClient = "sandbox-noscope"
 
 // Config is what a Sandbox is started with. The zero value starts one in
 // memory, on free ports.
@@ -50,8 +46,19 @@ type Config struct {
 	// TokenTTL is the lifetime of access tokens; the default is an hour.
 	TokenTTL time.Duration
 	// ClientID and ClientSecret are the machine's credentials; the defaults are
-	// sandbox-client and a random secret.
+	// sandbox-client and a random secret. The secret ends after SecretTTL; zero
+	// means 90 days.
 	ClientID, ClientSecret string
+	SecretTTL              time.Duration
+	// ClientKeys are public keys of the machine, which may then sign assertions
+	// (private_key_jwt) instead of showing its secret.
+	ClientKeys []crypto.PublicKey
+	// RefreshTTL is how long a refresh token lasts without use; zero means 30
+	// days.
+	RefreshTTL time.Duration
+	// DeviceTTL is how long a device waits for a person (zero means 10 minutes),
+	// and DeviceInterval how long between its questions (5 seconds).
+	DeviceTTL, DeviceInterval time.Duration
 	// Passwords are those of the people of ExampleCo, by username; who is not
 	// named gets a random one.
 	Passwords map[string]string
@@ -72,9 +79,14 @@ type Sandbox struct {
 	issuer string
 	auth   *authserver.Server
 	api    *timesheets.Server
+	page   *page.Page
 	inject *injector
 	people *people.Directory
 	log    *slog.Logger
+
+	// What the two servers show each other, and the page of the API to the
+	// authorization server.
+	internal, apiSecret, webSecret string
 
 	requests, uploads, replays atomic.Int64
 
@@ -110,9 +122,10 @@ func Start(ctx context.Context, cfg Config) (*Sandbox, error) {
 		cfg.ClientID = "sandbox-client"
 	}
 	if cfg.ClientSecret == "" {
-		secret := make([]byte, 16)
-		rand.Read(secret)
-		cfg.ClientSecret = hex.EncodeToString(secret)
+		cfg.ClientSecret = rand.Text()
+	}
+	if cfg.SecretTTL <= 0 {
+		cfg.SecretTTL = 90 * 24 * time.Hour
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -138,7 +151,10 @@ func Start(ctx context.Context, cfg Config) (*Sandbox, error) {
 	if cfg.AllowPublic {
 		cfg.Logger.WarnContext(ctx, "the sandbox may listen beyond loopback; it is for tests only")
 	}
-	s := &Sandbox{cfg: cfg, apiURL: baseURL(apiListener), issuer: baseURL(authListener), people: directory, log: cfg.Logger}
+	s := &Sandbox{
+		cfg: cfg, apiURL: baseURL(apiListener), issuer: baseURL(authListener), people: directory, log: cfg.Logger,
+		internal: rand.Text(), apiSecret: rand.Text(), webSecret: rand.Text(),
+	}
 	// What the servers start must end with Close and not before it, so that a
 	// request under way is not torn apart by the context of whoever started us.
 	inner, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -162,40 +178,21 @@ func Start(ctx context.Context, cfg Config) (*Sandbox, error) {
 	return s, nil
 }
 
-// hire gives everybody at ExampleCo a password, which cfg has afterwards.
-func hire(cfg *Config) (*people.Directory, error) {
-	staff := people.ExampleCo()
-	passwords := maps.Clone(cfg.Passwords)
-	if passwords == nil {
-		passwords = make(map[string]string)
-	}
-	for _, p := range staff {
-		if passwords[p.Username] == "" {
-			passwords[p.Username] = rand.Text()
-		}
-	}
-	cfg.Passwords = passwords
-	return people.New(staff, passwords)
-}
-
 func (s *Sandbox) startAuth(ctx context.Context, l net.Listener) error {
 	var err error
 	s.auth, err = authserver.New(authserver.Config{
-		Issuer:   s.issuer,
-		Audience: s.Audience(),
-		Clients: []authserver.Client{
-			{
-				ID: s.cfg.ClientID, Secret: s.cfg.ClientSecret,
-				Scopes: []string{authserver.ScopeUpload, authserver.ScopeRead, authserver.ScopeDelete},
-			},
-			{ID: NoScopeClient, Secret: s.cfg.ClientSecret, Scopes: []string{authserver.ScopeRead}},
-		},
-		TokenTTL: s.cfg.TokenTTL, SigningAlg: s.cfg.SigningAlg, Logger: s.log,
+		Issuer: s.issuer, Audience: s.Audience(), Clients: s.clients(),
+		People: s.people, Claims: s.cfg.Claims, ClaimsURL: s.apiURL + timesheets.InternalClaimsPath, ClaimsToken: s.internal,
+		TokenTTL: s.cfg.TokenTTL, RefreshTTL: s.cfg.RefreshTTL, DeviceTTL: s.cfg.DeviceTTL, DeviceInterval: s.cfg.DeviceInterval,
+		SigningAlg: s.cfg.SigningAlg, Logger: s.log,
 	})
 	if err != nil {
 		return err
 	}
-	s.inject = &injector{seed: s.cfg.Seed, done: ctx.Done(), revoke: s.auth.RevokeAll, rotate: s.auth.RotateKeys, log: s.log}
+	s.inject = &injector{
+		seed: s.cfg.Seed, done: ctx.Done(), log: s.log,
+		revoke: s.auth.RevokeAll, revokeGrants: s.auth.RevokeGrants, rotate: s.auth.RotateKeys,
+	}
 	s.inject.set(s.cfg.Faults, s.cfg.Latency)
 	s.serve(l, s.authHandler())
 	return nil
@@ -204,9 +201,17 @@ func (s *Sandbox) startAuth(ctx context.Context, l net.Listener) error {
 // startAPI comes second: the API fetches the issuer's keys as it starts.
 func (s *Sandbox) startAPI(ctx context.Context, l net.Listener) error {
 	var err error
+	s.page, err = page.New(page.Config{
+		URL: s.apiURL, Issuer: s.issuer, Audience: s.Audience(), ClientID: WebClient, ClientSecret: s.webSecret, Logger: s.log,
+	})
+	if err != nil {
+		return err
+	}
 	s.api, err = timesheets.New(ctx, timesheets.Config{
 		Issuer: s.issuer, Audience: s.Audience(), JWKSURL: s.auth.JWKSURL(),
-		DB: s.cfg.DB, Revoked: s.auth.Revoked, Logger: s.log,
+		Claims: s.cfg.Claims, People: s.people, Credential: s.internal,
+		Introspection: timesheets.Introspection{URL: s.auth.IntrospectionURL(), ClientID: APIClient, ClientSecret: s.apiSecret},
+		DB:            s.cfg.DB, Revoked: s.auth.Revoked, Logger: s.log,
 	})
 	if err != nil {
 		return err
@@ -267,6 +272,9 @@ func (s *Sandbox) Close() error {
 			errs = append(errs, srv.Close())
 		}
 		s.serving.Wait()
+		if s.page != nil {
+			s.page.Close()
+		}
 		if s.api != nil {
 			errs = append(errs, s.api.Close())
 		}
@@ -277,6 +285,9 @@ func (s *Sandbox) Close() error {
 
 // APIURL is api.url for this sandbox.
 func (s *Sandbox) APIURL() string { return s.apiURL }
+
+// PageURL is where a person can see the scenario work.
+func (s *Sandbox) PageURL() string { return s.apiURL + page.Path }
 
 // Issuer is auth.issuer for this sandbox.
 func (s *Sandbox) Issuer() string { return s.issuer }
@@ -311,4 +322,17 @@ auth:
   client_id: %s
   client_secret: {env: TSUPLOAD_CLIENT_SECRET}
 `, s.APIURL(), s.Issuer(), s.Audience(), s.ClientID())
+}
+
+// PersonConfigBlock is like ConfigBlock for who uploads as a person, after
+// logging in.
+func (s *Sandbox) PersonConfigBlock() string {
+	return fmt.Sprintf(`api:
+  url: %s
+auth:
+  as: person
+  issuer: %s
+  audience: %s
+  client_id: %s
+`, s.APIURL(), s.Issuer(), s.Audience(), CLIClient)
 }

@@ -196,6 +196,8 @@ const (
 	ReasonDeleted   Reason = "deleted"      // the tracker says that it was deleted
 	ReasonRounded   Reason = "rounded"      // its time is in what the day's other entries were rounded to
 	ReasonElsewhere Reason = "elsewhere"    // of another workspace than the one asked for
+	ReasonAllDay    Reason = "all_day"      // an event of a calendar without times of day
+	ReasonCancelled Reason = "cancelled"    // an event that does not take place
 )
 
 // Reasons of held entries; by rules.overlap, ReasonOverlap rejects them too.
@@ -233,8 +235,8 @@ type Survey struct {
 	// Fingerprint covers the bytes and the way they are read: equal
 	// fingerprints mean equal rows.
 	Fingerprint [32]byte
-	// Stamp is a cheap sign of the same bytes (path, size, time, inode): equal
-	// stamps make it worth asking for the Fingerprint; they prove nothing.
+	// Stamp is a cheap sign of the same bytes (path, size): equal stamps make it
+	// worth asking for the Fingerprint; they prove nothing.
 	Stamp string
 	Files []File
 	Rows  int // data rows, over all files

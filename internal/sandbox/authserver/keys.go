@@ -62,3 +62,15 @@ func (k *keyring) set(context.Context) (goidc.JSONWebKeySet, error) {
 	defer k.mu.Unlock()
 	return goidc.JSONWebKeySet{Keys: k.keys}, nil
 }
+
+// public is the published key with this id.
+func (k *keyring) public(id string) (any, bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, jwk := range k.keys {
+		if jwk.KeyID == id {
+			return jwk.Public().Key, true
+		}
+	}
+	return nil, false
+}

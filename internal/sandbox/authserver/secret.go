@@ -1,7 +1,6 @@
 package authserver
 
 import (
-	"context"
 	"crypto/pbkdf2"
 	"crypto/rand"
 	"crypto/sha256"
@@ -9,25 +8,11 @@ import (
 	"encoding/hex"
 	"errors"
 	"strings"
-
-	"github.com/luikyv/go-oidc/pkg/goidc"
 )
 
 // Secrets of machines are long and random, so the count guards against a
 // careless choice and not against guessing; a token request stays cheap.
 const pbkdf2Rounds = 10_000
-
-// register is the library's view of a client. Which scopes it may have is
-// decided by limitScopes, which can grant less than was asked; the library can
-// only refuse.
-func register(id, hash string) *goidc.Client {
-	return &goidc.Client{ID: id, Secret: hash, ClientMeta: goidc.ClientMeta{
-		GrantTypes: []goidc.GrantType{goidc.GrantClientCredentials},
-		// The library knows one method per client; the shim turns post into basic.
-		TokenAuthnMethod: goidc.AuthnMethodSecretBasic,
-		ScopeIDs:         strings.Join([]string{ScopeUpload, ScopeRead, ScopeCreate, ScopeDelete, ScopeApprove}, " "),
-	}}
-}
 
 // hashSecret renders a secret as salt and hash, both in hex.
 func hashSecret(secret string) (string, error) {
@@ -43,7 +28,7 @@ func hashSecret(secret string) (string, error) {
 	return hex.EncodeToString(salt) + ":" + hex.EncodeToString(sum), nil
 }
 
-func verifySecret(_ context.Context, stored, presented string) error {
+func verifySecret(stored, presented string) error {
 	saltHex, sumHex, _ := strings.Cut(stored, ":")
 	salt, err := hex.DecodeString(saltHex)
 	if err != nil {
@@ -61,6 +46,26 @@ func verifySecret(_ context.Context, stored, presented string) error {
 		return errors.New("wrong secret")
 	}
 	return nil
+}
+
+// digestPrefix marks a value that is a digest already. Codes and tokens that
+// this server makes never begin like this.
+const digestPrefix = "sha256:"
+
+// digest is what is kept of a code or a token of ours. They are random and long
+// enough that neither salt nor many rounds are needed.
+func digest(token string) string {
+	sum := sha256.Sum256([]byte(token))
+	return digestPrefix + hex.EncodeToString(sum[:])
+}
+
+// digestOnce is digest for values that may be one already, because the library
+// saves again what it loaded.
+func digestOnce(token string) string {
+	if token == "" || strings.HasPrefix(token, digestPrefix) {
+		return token
+	}
+	return digest(token)
 }
 
 func randomHex(n int) string {

@@ -1,51 +1,51 @@
 // Package authserver is the sandbox's authorization server: OAuth 2.0 with
 // discovery (RFC 8414 and OpenID Connect), JWKS and signed access tokens in the
-// form of RFC 9068. The protocol is luikyv/go-oidc; what that library leaves
-// open or does differently from the servers our users meet is mended in front
-// of it, in shim.go. No type of the library leaves this package, so that it can
-// be replaced.
+// form of RFC 9068. Machines use client credentials; people log in and consent,
+// by authorization code with PKCE or by the device grant, and their programs
+// renew access with refresh tokens that rotate.
+//
+// The core of the protocol is luikyv/go-oidc. What that library leaves open or
+// does differently from the servers our users meet is mended in front of it
+// (shim.go), client authentication, introspection and revocation are ours. No
+// type of the library leaves this package, so that it can be replaced.
 //
 // Invariants:
 //   - Every token names exactly one audience, and a machine's token has a
 //     subject ("client:ID") that no person can have.
-//   - A token never carries a scope outside its client's allow-list, and the
-//     answer always says which scopes were granted.
-//   - Client secrets are kept as salted hashes only.
+//   - A token never carries a scope outside its client's allow-list, nor, for a
+//     person, beyond the role and the consent; the answer always says which
+//     scopes were granted.
+//   - Client secrets, passwords, codes, refresh tokens and opaque tokens are kept
+//     as hashes only.
+//   - Codes work once; a code or refresh token that comes again revokes all that
+//     it led to.
 //
-// It is a reference for tests and demonstrations, not a product: keys and
-// clients live in memory and end with the process.
+// It is a reference for tests and demonstrations, not a product: keys, clients
+// and grants live in memory and end with the process.
 package authserver
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"log/slog"
 	"net/http"
-	"strconv"
-	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/luikyv/go-oidc/pkg/goidc"
 	"github.com/luikyv/go-oidc/pkg/provider"
+
+	"github.com/exampleco/tsupload/internal/sandbox/people"
 )
 
-// Scopes that the sandbox's API knows.
+// Lifetimes that are no setting.
 const (
-	ScopeUpload  = "batch:upload"
-	ScopeRead    = "read:timesheets"
-	ScopeCreate  = "create:timesheets"
-	ScopeDelete  = "delete:timesheets"
-	ScopeApprove = "approve:timesheets"
+	codeTTL    = time.Minute
+	sessionTTL = 15 * time.Minute // a person in front of our pages
+	loginTTL   = 8 * time.Hour
 )
-
-// Client is a registered client of the server.
-type Client struct {
-	ID     string
-	Secret string
-	// Scopes is the allow-list: what the client can be granted at most.
-	Scopes []string
-}
 
 // Config is what a Server needs.
 type Config struct {
@@ -54,23 +54,76 @@ type Config struct {
 	// Audience is the one API that tokens are issued for.
 	Audience string
 	Clients  []Client
+	// People can log in; nil means nobody.
+	People *people.Directory
+	// Claims is how a person's claims reach the API; the default is in the token.
+	Claims people.Design
+	// ClaimsURL and ClaimsToken are where and with which bearer token claims are
+	// asked from the API, for people.ByReference: GET ClaimsURL?sub=SUBJECT
+	// answers with people.Claims as JSON.
+	ClaimsURL, ClaimsToken string
 	// TokenTTL is the lifetime of access tokens; zero means an hour.
 	TokenTTL time.Duration
+	// RefreshTTL is how long a refresh token lasts without use; zero means 30
+	// days. Each use begins it anew.
+	RefreshTTL time.Duration
+	// DeviceTTL is how long a device code lasts (zero means 10 minutes), and
+	// DeviceInterval how long a device waits between questions (5 seconds).
+	DeviceTTL, DeviceInterval time.Duration
 	// SigningAlg is ES256 (the default, instant to start) or RS256.
 	SigningAlg string
 	Logger     *slog.Logger
 }
 
+func (c *Config) defaults() error {
+	for d, def := range map[*time.Duration]time.Duration{
+		&c.TokenTTL: time.Hour, &c.RefreshTTL: 30 * 24 * time.Hour, &c.DeviceTTL: 10 * time.Minute, &c.DeviceInterval: 5 * time.Second,
+	} {
+		if *d <= 0 {
+			*d = def
+		}
+	}
+	if c.SigningAlg == "" {
+		c.SigningAlg = string(goidc.ES256)
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Claims == "" {
+		c.Claims = people.InToken
+	}
+	if c.People == nil {
+		var err error
+		if c.People, err = people.New(nil, nil); err != nil {
+			return err
+		}
+	}
+	switch {
+	case c.Issuer == "" || c.Audience == "" || len(c.Clients) == 0:
+		return errors.New("authserver: issuer, audience and at least one client are required")
+	case c.Claims == people.ByReference && (c.ClaimsURL == "" || c.ClaimsToken == ""):
+		return errors.New("authserver: claims by reference need the API's address and a token for it")
+	}
+	return nil
+}
+
 // Server is the authorization server. It is safe for concurrent use.
 type Server struct {
-	handler http.Handler
-	keys    *keyring
-	clients map[string]Client // without secrets
-	cfg     Config
-	log     *slog.Logger
+	handler    http.Handler
+	keys       *keyring
+	clients    *clients
+	people     *people.Directory
+	store      *store
+	assertions *assertions
+	browsers   *browsers
+	nobody     string // hash of a secret that nobody has
+	cfg        Config // without clients
+	log        *slog.Logger
+	http       *http.Client
 
-	// serial numbers the tokens; every jti begins with it, so that "all tokens
-	// so far" is one number and not a list.
+	turns [64]sync.Mutex // see turn
+
+	// serial numbers the tokens.
 	serial  atomic.Int64
 	revoked atomic.Int64 // tokens up to this serial are revoked
 	issued  atomic.Int64
@@ -78,69 +131,35 @@ type Server struct {
 
 // New returns a server for the clients of cfg, with a fresh signing key.
 func New(cfg Config) (*Server, error) {
-	if cfg.TokenTTL <= 0 {
-		cfg.TokenTTL = time.Hour
-	}
-	if cfg.SigningAlg == "" {
-		cfg.SigningAlg = string(goidc.ES256)
-	}
-	if cfg.Logger == nil {
-		cfg.Logger = slog.New(slog.DiscardHandler)
-	}
-	if cfg.Issuer == "" || cfg.Audience == "" || len(cfg.Clients) == 0 {
-		return nil, errors.New("authserver: issuer, audience and at least one client are required")
+	if err := cfg.defaults(); err != nil {
+		return nil, err
 	}
 	keys, err := newKeyring(goidc.SignatureAlgorithm(cfg.SigningAlg))
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{keys: keys, cfg: cfg, log: cfg.Logger, clients: make(map[string]Client)}
-
+	registry, err := newClients(cfg.Clients)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{
+		keys: keys, clients: registry, people: cfg.People, log: cfg.Logger,
+		store:      newStore(cfg.DeviceTTL, cfg.DeviceInterval),
+		assertions: newAssertions(cfg.Issuer),
+		browsers:   newBrowsers(),
+		http:       &http.Client{Timeout: claimsTimeout, Transport: &http.Transport{DisableKeepAlives: true}},
+	}
+	if s.nobody, err = hashSecret(rand.Text()); err != nil {
+		return nil, err
+	}
 	var registered []*goidc.Client
 	for _, c := range cfg.Clients {
-		hash, err := hashSecret(c.Secret)
-		if err != nil {
-			return nil, err
-		}
-		registered = append(registered, register(c.ID, hash))
-		c.Secret = ""
-		s.clients[c.ID] = c
+		registered = append(registered, register(c))
 	}
-	s.cfg.Clients = nil
+	cfg.Clients = nil
+	s.cfg = cfg
 
-	alg := goidc.SignatureAlgorithm(cfg.SigningAlg)
-	op, err := provider.New(cfg.Issuer, newGrants(), keys.set,
-		provider.WithClientCredentialsGrant(),
-		provider.WithSecretBasicAuthn(),
-		provider.WithSecretPostAuthn(),
-		provider.WithClientSecretVerifier(verifySecret),
-		provider.WithStaticClients(registered[0], registered[1:]...),
-		provider.WithScopes(
-			goidc.NewScope(ScopeUpload), goidc.NewScope(ScopeRead), goidc.NewScope(ScopeCreate),
-			goidc.NewScope(ScopeDelete), goidc.NewScope(ScopeApprove)),
-		provider.WithResourceIndicatorsRequired(cfg.Audience),
-		provider.WithIDTokenSignatureAlgs(alg),
-		provider.WithTokenOptions(func(ctx context.Context, _ *goidc.Grant, _ *goidc.Client) goidc.TokenOptions {
-			ttl := cfg.TokenTTL
-			if o := ordersFrom(ctx); o.Lifetime > 0 {
-				ttl = o.Lifetime
-			}
-			return goidc.NewJWTTokenOptions(alg, int(ttl/time.Second))
-		}),
-		provider.WithJWTIDFunc(func(context.Context) string {
-			return strconv.FormatInt(s.serial.Add(1), 10) + "." + randomHex(12)
-		}),
-		provider.WithGrantHandler(s.limitScopes),
-		provider.WithTokenClaims(s.claims),
-		provider.WithTokenHandler(func(context.Context, *goidc.Token, *goidc.Grant) error {
-			s.issued.Add(1)
-			return nil
-		}),
-		provider.WithJTIConsumer(newOnce().consume),
-		provider.WithErrorHandler(func(ctx context.Context, err error) {
-			s.log.DebugContext(ctx, "authorization server refused a request", "err", err)
-		}),
-	)
+	op, err := provider.New(cfg.Issuer, s.store, keys.set, s.options(registered)...)
 	if err != nil {
 		return nil, err
 	}
@@ -148,14 +167,58 @@ func New(cfg Config) (*Server, error) {
 	return s, nil
 }
 
-// ServeHTTP answers the OAuth endpoints.
+func (s *Server) options(registered []*goidc.Client) []provider.Option {
+	var scopes []goidc.Scope
+	for _, name := range allScopes() {
+		scopes = append(scopes, goidc.NewScope(name))
+	}
+	return []provider.Option{
+		provider.WithClientCredentialsGrant(),
+		provider.WithAuthCodeGrant(s.store, goidc.ResponseTypeCode),
+		provider.WithAuthCodeLifetime(int(codeTTL / time.Second)),
+		provider.WithAuthSessionLifetime(int(sessionTTL / time.Second)),
+		provider.WithRefreshTokenGrant(s.store),
+		provider.WithRefreshTokenRotation(),
+		provider.WithRefreshTokenLifetime(int(s.cfg.RefreshTTL / time.Second)),
+		provider.WithRefreshTokenFunc(newRefreshToken),
+		provider.WithRefreshTokenShouldIssue(mayRefresh),
+		provider.WithDeviceGrant(s.store, notHere, s.deviceDone),
+		provider.WithOpaqueTokens(s.store),
+		provider.WithOpaqueTokenFunc(s.opaqueToken),
+		provider.WithPKCERequired(goidc.CodeChallengeMethodSHA256),
+		provider.WithIssuerResponseParameter(),
+		provider.WithPolicies(goidc.NewPolicy("person", func(*http.Request, *goidc.AuthnSession, *goidc.Client) bool { return true }, s.interact)),
+		provider.WithErrorRenderer(s.renderError),
+
+		provider.WithSecretBasicAuthn(),
+		provider.WithClientSecretVerifier(vouched),
+		provider.WithStaticClients(registered[0], registered[1:]...),
+		provider.WithScopes(scopes...),
+		provider.WithResourceIndicatorsRequired(s.cfg.Audience),
+		provider.WithIDTokenSignatureAlgs(s.keys.alg),
+		provider.WithIDTokenClaims(s.idTokenClaims),
+		provider.WithTokenOptions(s.tokenOptions),
+		provider.WithJWTIDFunc(s.tokenID),
+		provider.WithGrantHandler(s.grantHandler),
+		provider.WithTokenClaims(s.claims),
+		provider.WithTokenHandler(s.tokenIssued),
+		// Assertions are checked in front of the library; this only keeps it from
+		// warning that nobody does.
+		provider.WithJTIConsumer(func(context.Context, string) error { return errors.New("not in use") }),
+		provider.WithErrorHandler(func(ctx context.Context, err error) {
+			s.log.DebugContext(ctx, "authorization server refused a request", "err", err)
+		}),
+	}
+}
+
+// ServeHTTP answers the OAuth endpoints and the pages for people.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
 
-// TokenPath is the path of the token endpoint.
-const TokenPath = "/token"
-
 // JWKSURL is where the signing keys are published.
-func (s *Server) JWKSURL() string { return s.cfg.Issuer + "/jwks" }
+func (s *Server) JWKSURL() string { return s.cfg.Issuer + KeysPath }
+
+// IntrospectionURL is where a resource server asks about a token (RFC 7662).
+func (s *Server) IntrospectionURL() string { return s.cfg.Issuer + IntrospectionPath }
 
 // Issued is the number of access tokens issued so far.
 func (s *Server) Issued() int64 { return s.issued.Load() }
@@ -167,11 +230,28 @@ func (s *Server) RotateKeys() error { return s.keys.rotate() }
 // RevokeAll revokes every access token issued so far.
 func (s *Server) RevokeAll() { s.revoked.Store(s.serial.Load()) }
 
-// Revoked tells whether the access token with this jti has been revoked.
+// RevokeGrants revokes what people granted so far: their refresh tokens, and the
+// access tokens that came of them.
+func (s *Server) RevokeGrants() { s.store.revokeAllGrants() }
+
+// Revoked tells whether the access token with this jti, of the token or of its
+// introspection, has been revoked, alone or with its grant or with all.
 func (s *Server) Revoked(jti string) bool {
-	head, _, _ := strings.Cut(jti, ".")
-	n, err := strconv.ParseInt(head, 10, 64)
-	return err == nil && n <= s.revoked.Load()
+	if n := serialOf(jti); n > 0 && n <= s.revoked.Load() {
+		return true
+	}
+	rec, ok := s.store.token(jti)
+	if !ok {
+		rec, ok = s.store.token(digestPrefix + jti)
+	}
+	return ok && (rec.revoked || rec.serial <= s.revoked.Load())
+}
+
+// AddSecret gives a client another secret; a zero expires is never. Those before
+// it work for keep longer, at most one of them, so that a secret can be replaced
+// without a gap.
+func (s *Server) AddSecret(clientID string, secret Secret, keep time.Duration) error {
+	return s.clients.add(clientID, secret, time.Now().Add(keep))
 }
 
 // Orders changes how one token request is answered; the sandbox's faults give
@@ -181,8 +261,8 @@ type Orders struct {
 	Lifetime time.Duration
 	// Skew is how far the server's clock is ahead of the true time.
 	Skew time.Duration
-	// WithoutScope is never granted.
-	WithoutScope string
+	// WithoutScope is never granted, unless nothing else is left.
+	WithoutScope []string
 }
 
 type ordersKey struct{}

@@ -1,69 +1,145 @@
 package authserver
 
 import (
+	"bytes"
 	"encoding/json"
-	"mime"
+	"hash/maphash"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
+
+	"github.com/luikyv/go-oidc/pkg/goidc"
 )
 
+// Paths of the endpoints.
 const (
-	oidcDiscovery  = "/.well-known/openid-configuration"
-	oauthDiscovery = "/.well-known/oauth-authorization-server" // RFC 8414
-	maxForm        = 64 << 10
+	TokenPath         = "/token"
+	AuthorizePath     = "/authorize"
+	DevicePath        = "/device" // where a person enters a user code
+	DeviceStartPath   = "/device_authorization"
+	IntrospectionPath = "/introspect"
+	RevocationPath    = "/revoke"
+	KeysPath          = "/jwks"
+	OIDCDiscovery     = "/.well-known/openid-configuration"
+	OAuthDiscovery    = "/.well-known/oauth-authorization-server" // RFC 8414
 )
 
 // shims stands in front of the library and mends what it leaves open:
-//   - discovery answers at the path of RFC 8414 too;
+//   - discovery answers at the path of RFC 8414 too, and says what is true here;
 //   - the parameter audience of Auth0 means resource, and no resource means the
 //     one API there is (the library would issue a token without aud);
-//   - a client may authenticate by basic or by post;
-//   - a 401 after Basic carries a challenge (RFC 6749 5.2);
-//   - nothing that carries a token is cached.
+//   - clients are authenticated here, in every way that they may choose;
+//   - a device that asks too often is told slow_down;
+//   - errors have the statuses of RFC 6749 5.2, and nothing that carries a token
+//     is cached;
+//   - requests that redeem the same thing take turns.
 func (s *Server) shims(library http.Handler) http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("/", library)
-	mux.HandleFunc("GET "+oauthDiscovery, func(w http.ResponseWriter, r *http.Request) {
-		r = r.Clone(r.Context())
-		r.URL.Path = oidcDiscovery
-		library.ServeHTTP(w, r)
-	})
-	mux.HandleFunc("POST "+TokenPath, func(w http.ResponseWriter, r *http.Request) {
-		h := w.Header()
-		h.Set("Cache-Control", "no-store")
-		h.Set("Pragma", "no-cache")
+	mux.HandleFunc("GET "+OIDCDiscovery, s.discovery)
+	mux.HandleFunc("GET "+OAuthDiscovery, s.discovery)
+	mux.Handle("GET "+KeysPath, library)
+	mux.HandleFunc("POST "+TokenPath, s.authenticated(s.token(library)))
+	mux.HandleFunc("POST "+IntrospectionPath, s.authenticated(s.introspect))
+	mux.HandleFunc("POST "+RevocationPath, s.authenticated(s.revoke))
+	mux.HandleFunc("POST "+DeviceStartPath, s.authenticated(s.startDevice(library)))
+
+	mux.HandleFunc("GET "+AuthorizePath, s.page(s.authorize(library)))
+	mux.HandleFunc("POST "+AuthorizePath, s.page(s.authorize(library)))
+	mux.HandleFunc(AuthorizePath+"/{session}", s.page(s.decide(library)))
+	mux.HandleFunc("GET "+DevicePath, s.page(s.askUserCode))
+	mux.HandleFunc("POST "+DevicePath, s.page(s.takeUserCode))
+	mux.HandleFunc(DevicePath+"/{session}", s.page(s.decide(library)))
+	return mux
+}
+
+// turn gives the requests that name the same secret their turns: what one of
+// them redeems, the next finds redeemed.
+func (s *Server) turn(secret string) (done func()) {
+	m := &s.turns[maphash.String(turnSeed, secret)%uint64(len(s.turns))]
+	m.Lock()
+	return m.Unlock
+}
+
+var turnSeed = maphash.MakeSeed()
+
+// token is the token endpoint.
+func (s *Server) token(library http.Handler) func(http.ResponseWriter, *http.Request, Client) {
+	return func(w http.ResponseWriter, r *http.Request, c Client) {
 		if skew := ordersFrom(r.Context()).Skew; skew != 0 {
-			h.Set("Date", time.Now().Add(skew).UTC().Format(http.TimeFormat))
+			w.Header().Set("Date", time.Now().Add(skew).UTC().Format(http.TimeFormat))
 		}
-		if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != "application/x-www-form-urlencoded" {
-			invalidRequest(w, "the body must be a form")
+		form := r.PostForm
+		grant := form.Get("grant_type")
+		if slices.Contains(grantTypes(), grant) && !slices.Contains(c.Grants, grant) {
+			(&refusal{http.StatusBadRequest, "unauthorized_client", "the client may not use this grant"}).write(w, r)
 			return
 		}
+		s.setResource(form)
+		switch grant {
+		case GrantCode:
+			defer s.turn(form.Get("code"))()
+		case GrantRefresh:
+			defer s.turn(form.Get("refresh_token"))()
+		case GrantDevice:
+			if s.store.polledTooSoon(form.Get("device_code"), c.ID) {
+				(&refusal{http.StatusBadRequest, "slow_down", "wait five seconds longer between questions"}).write(w, r)
+				return
+			}
+			defer s.turn(form.Get("device_code"))()
+		}
+		a := &recorder{header: w.Header()}
+		library.ServeHTTP(a, r)
+		switch a.status {
+		case http.StatusUnauthorized, http.StatusForbidden:
+			// The client is known by now: what is refused is the grant.
+			a.status = http.StatusBadRequest
+		}
+		a.send(w)
+	}
+}
+
+func grantTypes() []string {
+	return []string{GrantClientCredentials, GrantCode, GrantRefresh, GrantDevice}
+}
+
+// authorize is the authorization endpoint, up to the first page.
+func (s *Server) authorize(library http.Handler) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
 		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 		if err := r.ParseForm(); err != nil {
-			invalidRequest(w, "the form cannot be read")
+			s.message(w, r, http.StatusBadRequest, "This request cannot be read", "Go back to the program that sent you here and begin again.")
 			return
 		}
-		for _, name := range []string{"grant_type", "client_id", "client_secret", "scope"} {
-			if len(r.PostForm[name]) > 1 {
-				invalidRequest(w, "a parameter is repeated: "+name)
+		for name, values := range r.Form {
+			if len(values) > 1 && name != "resource" {
+				s.message(w, r, http.StatusBadRequest, "This request is not valid", "A parameter is repeated: "+name)
 				return
 			}
 		}
-		s.setResource(r.PostForm)
-
-		basic := r.Header.Get("Authorization") != ""
-		if problem := unifyClientAuth(r); problem != "" {
-			invalidRequest(w, problem)
-			return
-		}
-		if basic {
-			w = &challenger{ResponseWriter: w}
+		if r.Method == http.MethodGet {
+			q := r.URL.Query()
+			s.setResource(q)
+			r.URL.RawQuery = q.Encode()
+		} else {
+			s.setResource(r.PostForm)
 		}
 		library.ServeHTTP(w, r)
-	})
-	return mux
+	}
+}
+
+// decide hands a page's answer to the library, one at a time for a session.
+func (s *Server) decide(library http.Handler) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet && r.Method != http.MethodPost {
+			w.Header().Set("Allow", "GET, POST")
+			http.Error(w, "GET or POST", http.StatusMethodNotAllowed)
+			return
+		}
+		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+		defer s.turn(r.PathValue("session"))()
+		library.ServeHTTP(w, r)
+	}
 }
 
 func (s *Server) setResource(form url.Values) {
@@ -76,57 +152,74 @@ func (s *Server) setResource(form url.Values) {
 	form.Del("audience")
 }
 
-// unifyClientAuth turns the client's credentials, wherever they are, into the
-// one form that the library is told to expect: Basic with plain values. It
-// returns what is wrong with the request, if anything.
-func unifyClientAuth(r *http.Request) string {
-	id, secret := r.PostForm.Get("client_id"), r.PostForm.Get("client_secret")
-	if r.Header.Get("Authorization") != "" {
-		if secret != "" {
-			return "more than one way of client authentication"
+// startDevice is the device authorization endpoint (RFC 8628 3.1).
+func (s *Server) startDevice(library http.Handler) func(http.ResponseWriter, *http.Request, Client) {
+	return func(w http.ResponseWriter, r *http.Request, c Client) {
+		if !slices.Contains(c.Grants, GrantDevice) {
+			(&refusal{http.StatusBadRequest, "unauthorized_client", "the client may not use this grant"}).write(w, r)
+			return
 		}
-		rawID, rawSecret, ok := r.BasicAuth()
-		if !ok {
-			return ""
+		s.setResource(r.PostForm)
+		a := &recorder{header: w.Header()}
+		library.ServeHTTP(a, r)
+		var answer map[string]any
+		if a.status == http.StatusOK && json.Unmarshal(a.body.Bytes(), &answer) == nil {
+			code, _ := answer["user_code"].(string)
+			answer["user_code"] = showUserCode(code)
+			answer["verification_uri"] = s.cfg.Issuer + DevicePath
+			answer["verification_uri_complete"] = s.cfg.Issuer + DevicePath + "?user_code=" + showUserCode(code)
+			answer["expires_in"] = int(s.cfg.DeviceTTL / time.Second)
+			answer["interval"] = max(1, int(s.cfg.DeviceInterval/time.Second))
+			a.body.Reset()
+			_ = json.NewEncoder(&a.body).Encode(answer)
 		}
-		// RFC 6749 2.3.1: both are form-encoded inside Basic.
-		basicID, err := url.QueryUnescape(rawID)
-		if err != nil {
-			return "the client id in the Authorization header is not form-encoded"
-		}
-		basicSecret, err := url.QueryUnescape(rawSecret)
-		if err != nil {
-			return "the client secret in the Authorization header is not form-encoded"
-		}
-		r.SetBasicAuth(basicID, basicSecret)
-		return ""
+		a.send(w)
 	}
-	if secret != "" {
-		r.SetBasicAuth(id, secret)
-		r.PostForm.Del("client_secret")
-	}
-	return ""
 }
 
-// challenger adds the challenge that a 401 must carry when the client used the
-// Authorization header.
-type challenger struct{ http.ResponseWriter }
+// notHere is the library's page for user codes; ours stands in front of it.
+func notHere(w http.ResponseWriter, r *http.Request) error {
+	http.NotFound(w, r)
+	return nil
+}
+
+// vetChallenge refuses what the library would let pass: without a method, plain
+// is meant (RFC 7636 4.3), and a challenge has one form.
+func vetChallenge(as *goidc.AuthnSession) error {
+	if as.CodeChallengeMethod != goidc.CodeChallengeMethodSHA256 {
+		return goidc.NewError(goidc.ErrorCodeInvalidRequest, "code_challenge_method must be S256")
+	}
+	if len(as.CodeChallenge) != 43 {
+		return goidc.NewError(goidc.ErrorCodeInvalidRequest, "code_challenge is not a SHA-256 in base64url")
+	}
+	return nil
+}
+
+// recorder keeps the library's answer, so that it can be mended. Headers go
+// straight through.
+type recorder struct {
+	header http.Header
+	status int
+	body   bytes.Buffer
+}
+
+// Header implements http.ResponseWriter.
+func (a *recorder) Header() http.Header { return a.header }
 
 // WriteHeader implements http.ResponseWriter.
-func (c *challenger) WriteHeader(status int) {
-	if status == http.StatusUnauthorized {
-		c.Header().Set("WWW-Authenticate", `Basic realm="token"`)
+func (a *recorder) WriteHeader(status int) {
+	if a.status == 0 {
+		a.status = status
 	}
-	c.ResponseWriter.WriteHeader(status)
 }
 
-// Unwrap serves http.ResponseController.
-func (c *challenger) Unwrap() http.ResponseWriter { return c.ResponseWriter }
+// Write implements http.ResponseWriter.
+func (a *recorder) Write(b []byte) (int, error) {
+	a.WriteHeader(http.StatusOK)
+	return a.body.Write(b)
+}
 
-// invalidRequest answers a request that no client should make.
-func invalidRequest(w http.ResponseWriter, description string) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(http.StatusBadRequest)
-	// The client may be gone; there is no one else to tell.
-	_ = json.NewEncoder(w).Encode(map[string]string{"error": "invalid_request", "error_description": description})
+func (a *recorder) send(w http.ResponseWriter) {
+	w.WriteHeader(max(a.status, http.StatusOK))
+	_, _ = w.Write(a.body.Bytes())
 }
