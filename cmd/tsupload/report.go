@@ -321,7 +321,7 @@ func reportJSON(w io.Writer, r *uploader.Report, waiting []*timesheet.Waiting) e
 		outcomes := []map[string]any{}
 		for _, o := range outcomeOrder(s) {
 			if t := s.Outcomes[o]; t.Rows > 0 {
-				outcomes = append(outcomes, map[string]any{"state": plannedState(o.State), "reason": o.Reason, "rows": t.Rows, "seconds": t.Seconds, "rounding": t.Rounding})
+				outcomes = append(outcomes, tallyJSON(s, t, map[string]any{"state": plannedState(o.State), "reason": o.Reason}))
 			}
 		}
 		files := []map[string]any{}
@@ -362,6 +362,16 @@ func reportJSON(w io.Writer, r *uploader.Report, waiting []*timesheet.Waiting) e
 	return enc.Encode(line)
 }
 
+// tallyJSON adds to line how many rows there are, how long they are, and, where
+// days are rounded, what that adds to what is sent of them.
+func tallyJSON(s *uploader.SourceReport, t *uploader.Tally, line map[string]any) map[string]any {
+	line["rows"], line["seconds"] = t.Rows, t.Seconds
+	if s.Rounding != "" {
+		line["rounding"] = t.Rounding
+	}
+	return line
+}
+
 // plannedState is the state as the plan sees it: sent before is known.
 func plannedState(s timesheet.State) string {
 	if s == timesheet.StateSent {
@@ -386,7 +396,7 @@ func weeksJSON(s *uploader.SourceReport) []map[string]any {
 	for _, w := range weeks {
 		for _, state := range slices.Sorted(maps.Keys(s.Weeks[w])) {
 			if t := s.Weeks[w][state]; t.Rows > 0 {
-				list = append(list, map[string]any{"person": w.Person, "monday": w.Monday.String(), "state": plannedState(state), "rows": t.Rows, "seconds": t.Seconds, "rounding": t.Rounding})
+				list = append(list, tallyJSON(s, t, map[string]any{"person": w.Person, "monday": w.Monday.String(), "state": plannedState(state)}))
 			}
 		}
 	}

@@ -45,7 +45,7 @@ func (p *Planning) round(list []timesheet.Rounded) error {
 		var parcel int64
 		var pos int
 		if at, ours := p.freshAt(r.Key); ours && !r.Change {
-			parcel, pos = int64(p.fresh[at].parcel), int(p.fresh[at].pos)
+			parcel, pos = p.place(&p.fresh[at])
 		} else {
 			query := `SELECT parcel, pos FROM entry WHERE key = ?`
 			if r.Change {

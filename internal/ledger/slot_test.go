@@ -4,6 +4,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/exampleco/tsupload/internal/timesheet"
 )
 
 func slotAt(due time.Time, first string) Slot {
