@@ -300,7 +300,7 @@ nothing lost. Running it again is always safe.`,
 	root.AddCommand(
 		newRunCommand(a), newInspectCommand(a),
 		newStatusCommand(a), newEntriesCommand(a), newWhyCommand(a), newResolveCommand(a), newRejectsCommand(a), newCheckCommand(a),
-		newLedgerCommand(a), newAuthCommand(a), newConfigCommand(a), newSandboxCommand(a), newVersionCommand(a),
+		newLedgerCommand(a), newAuthCommand(a), newDoctorCommand(a), newConfigCommand(a), newSandboxCommand(a), newVersionCommand(a),
 	)
 	root.InitDefaultCompletionCmd()
 	finish(root)

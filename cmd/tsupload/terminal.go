@@ -24,6 +24,7 @@ const (
 	bold   style = "1"
 	red    style = "1;31"
 	yellow style = "33"
+	green  style = "32"
 )
 
 // paint colours text for w, if w is to have colour.
