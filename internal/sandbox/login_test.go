@@ -108,7 +108,11 @@ func TestLogIn(t *testing.T) {
 			if a := r.upload(entryJSON); a.status != http.StatusCreated {
 				t.Errorf("the machine: got %d %s", a.status, a.body)
 			}
-			// The API knows what was revoked.
+			// The API knows what was revoked, if it did not see it a moment before.
+			again, err = c.TokenSource(r.ctx(), &oauth2.Token{RefreshToken: again.RefreshToken}).Token()
+			if err != nil {
+				t.Fatal(err)
+			}
 			resp, err := r.http.PostForm(r.Issuer()+"/revoke", url.Values{"client_id": {sandbox.CLIClient}, "token": {again.RefreshToken}})
 			if err != nil {
 				t.Fatal(err)
