@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 """Makes the workbooks here, with openpyxl and XlsxWriter (Debian: python3-openpyxl, python3-xlsxwriter)."""
+import csv
 import datetime as dt
 
 import openpyxl
@@ -70,3 +71,22 @@ book.active.append(["Mitarbeiter", "Tag", "Std", "Projekt", "Satz"])
 book.active.append(["ada", dt.date(2026, 11, 2), 1.5, "Website", 95])
 book.active.append(["ada", dt.date(2026, 11, 3), 2, "Website"])
 book.save("german.xlsx")
+
+# A column a day, with the days as dates and hours as fractions of them.
+with open("../presets/hubstaff.csv", newline="") as f:
+    rows = list(csv.reader(f))
+book = openpyxl.Workbook()
+book.active.append(["Weekly report"])
+book.active.append([])
+days = [i for i, h in enumerate(rows[0]) if h.startswith("2026-")]
+for n, row in enumerate(rows, 3):
+    for i, v in enumerate(row):
+        cell = book.active.cell(n, i + 1)
+        if n == 3 and i in days:
+            cell.value, cell.number_format = dt.date.fromisoformat(v), "yyyy-mm-dd"
+        elif n > 3 and (i in days or rows[0][i] == "Total worked") and v:
+            h, m, s = (int(x) for x in v.split(":"))
+            cell.value, cell.number_format = dt.timedelta(hours=h, minutes=m, seconds=s), "[h]:mm:ss"
+        elif v:
+            cell.value = v
+book.save("hubstaff.xlsx")
