@@ -106,7 +106,10 @@ func (r *Reading) unpivot(ctx context.Context, u *unit, m *made) error {
 		cs = charset{name: cp1252Name, why: "not valid UTF-8"}
 		r.note("%s is not valid UTF-8 and was read as Windows-1252", u.name)
 	}
-	first, last := p.cells[0].day, p.cells[len(p.cells)-1].day
+	first, last := p.cells[0].day, p.cells[0].day
+	for _, c := range p.cells {
+		first, last = min(first, c.day), max(last, c.day)
+	}
 	m.how = append(m.how, timesheet.Decision{
 		What: "days", Value: fmt.Sprintf("%s to %s, a column each", first, last), Evidence: u.name + ":" + strconv.Itoa(p.place(t.line)) + p.year,
 	})

@@ -96,6 +96,7 @@ func scriptCommands() map[string]func(ts *testscript.TestScript, neg bool, args 
 		"receiver":  (*scriptWorld).cmdReceiver,
 		"received":  (*scriptWorld).cmdReceived,
 		"today":     (*scriptWorld).cmdToday,
+		"disguise":  (*scriptWorld).cmdDisguise,
 	}
 	adapted := map[string]func(ts *testscript.TestScript, neg bool, args []string){}
 	for name, run := range commands {

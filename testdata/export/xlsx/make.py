@@ -90,3 +90,29 @@ for n, row in enumerate(rows, 3):
         elif v:
             cell.value = v
 book.save("hubstaff.xlsx")
+
+# What a person gets who opens Clockify's export in a spreadsheet and saves it as
+# a workbook: dates, times and durations have become numbers.
+with open("../disguise/plain.csv", newline="") as f:
+    rows = list(csv.reader(f))
+book = xlsxwriter.Workbook("../disguise/saved.xlsx")
+sheet = book.add_worksheet("Detailed report")
+formats = {
+    "Start Date": book.add_format({"num_format": "dd/mm/yyyy"}), "End Date": book.add_format({"num_format": "dd/mm/yyyy"}),
+    "Start Time": book.add_format({"num_format": "hh:mm:ss"}), "End Time": book.add_format({"num_format": "hh:mm:ss"}),
+    "Duration (h)": book.add_format({"num_format": "[hh]:mm:ss"}),
+}
+for n, row in enumerate(rows):
+    for i, (h, v) in enumerate(zip(rows[0], row)):
+        if n == 0 or not v:
+            sheet.write_string(n, i, v)
+        elif h.endswith("Date"):
+            sheet.write_datetime(n, i, dt.datetime.strptime(v, "%d/%m/%Y"), formats[h])
+        elif h in formats:
+            hours, minutes, seconds = (int(x) for x in v.split(":"))
+            sheet.write_number(n, i, (hours * 3600 + minutes * 60 + seconds) / 86400, formats[h])
+        elif h == "Duration (decimal)":
+            sheet.write_number(n, i, float(v))
+        else:
+            sheet.write_string(n, i, v)
+book.close()
