@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/exampleco/tsupload/internal/rescue"
+	"github.com/exampleco/tsupload/internal/timesheet"
 )
 
 // Decoding is most of the work of a pass, and rows do not depend on one
@@ -130,4 +131,80 @@ func decodeAll(r io.Reader, t *table, lim *Limits, each func(rec *record, why st
 		free <- b
 	}
 	return nil
+}
+
+// heldRow is a row on its way to the caller; which of the three it is, row says.
+type heldRow struct {
+	row       timesheet.Row
+	entry     timesheet.Entry
+	rejection timesheet.Rejection
+	skipped   timesheet.Skipped
+}
+
+// hold copies row, whose parts are used again once it has been handed over.
+func (h *heldRow) hold(row *timesheet.Row) {
+	h.row = timesheet.Row{}
+	switch {
+	case row.Entry != nil:
+		h.entry = *row.Entry
+		h.row.Entry = &h.entry
+	case row.Rejection != nil:
+		h.rejection = *row.Rejection
+		h.row.Rejection = &h.rejection
+	default:
+		h.skipped = *row.Skipped
+		h.row.Skipped = &h.skipped
+	}
+}
+
+var errNoMore = errors.New("no more rows are wanted")
+
+// ahead lets the rows that produce makes be checked beside the work that take
+// does with those before: produce has a goroutine of its own, take the caller's.
+// An error of take ends both and is returned. Nothing that ahead started is left
+// when it returns.
+func ahead(produce func(next func(*timesheet.Row) error) error, take func(*timesheet.Row) error) error {
+	const groups = 3
+	free, full := make(chan []heldRow, groups), make(chan []heldRow, groups)
+	for range groups {
+		free <- make([]heldRow, 0, batchRows)
+	}
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	var produced error // of produce; read when it has ended
+	wg.Go(func() {
+		defer close(full)
+		produced = rescue.Do(func() error {
+			group := <-free
+			err := produce(func(row *timesheet.Row) error {
+				group = group[:len(group)+1]
+				group[len(group)-1].hold(row)
+				if len(group) < cap(group) {
+					return nil
+				}
+				full <- group // there is room for all groups
+				select {
+				case group = <-free:
+					return nil
+				case <-stop:
+					return errNoMore
+				}
+			})
+			if err == nil {
+				full <- group
+			}
+			return err
+		})
+	})
+	defer wg.Wait()
+	defer close(stop)
+	for group := range full {
+		for i := range group {
+			if err := take(&group[i].row); err != nil {
+				return err
+			}
+		}
+		free <- group[:0]
+	}
+	return produced
 }

@@ -2,7 +2,6 @@ package source
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -28,47 +27,48 @@ func (r *Reading) Rows(ctx context.Context, yield func(*timesheet.Row) error) er
 	return nil
 }
 
-// yieldError keeps what the caller's function returned apart from our own.
-type yieldError struct{ error }
-
 func (r *Reading) rowsOf(ctx context.Context, u *unit, yield func(*timesheet.Row) error) error {
-	rows, bad := 0, newTally(r.s.cfg.Limits)
-	err := func() error {
-		if err := u.changed(); err != nil {
-			return err
-		}
-		cs := u.form.charset
-		data, n := u.data()
-		raw := io.NewSectionReader(data, int64(cs.bom), n-int64(cs.bom))
-		conv := newConverter(r.s, u)
-		err := decodeAll(cs.decode(ctxReader{ctx, raw}), u.form.table, &r.s.cfg.Limits, func(rec *record, why string, fr *frame) error {
-			if rows++; rows > u.rows {
-				return u.miscounted(rows)
-			}
-			row := conv.convert(rec, why, fr, rows)
-			if row.Rejection != nil {
-				bad.add(row.Rejection)
-			}
-			if err := yield(row); err != nil {
-				return yieldError{err}
-			}
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-		if err := u.changed(); err != nil {
-			return err
-		}
-		if rows != u.rows {
-			return u.miscounted(rows)
-		}
-		return bad.verdict(rows)
-	}()
-	if y, ok := errors.AsType[yieldError](err); ok {
-		return y.error
+	var refused error // by yield
+	err := ahead(func(next func(*timesheet.Row) error) error { return r.convertAll(ctx, u, next) }, func(row *timesheet.Row) error {
+		refused = yield(row)
+		return refused
+	})
+	if refused != nil {
+		return refused
 	}
 	return r.s.place(u.name, err)
+}
+
+// convertAll reads a file and makes its rows.
+func (r *Reading) convertAll(ctx context.Context, u *unit, next func(*timesheet.Row) error) error {
+	if err := u.changed(); err != nil {
+		return err
+	}
+	cs := u.form.charset
+	data, n := u.data()
+	raw := io.NewSectionReader(data, int64(cs.bom), n-int64(cs.bom))
+	conv := newConverter(r.s, u)
+	rows, bad := 0, newTally(r.s.cfg.Limits)
+	err := decodeAll(cs.decode(ctxReader{ctx, raw}), u.form.table, &r.s.cfg.Limits, func(rec *record, why string, fr *frame) error {
+		if rows++; rows > u.rows {
+			return u.miscounted(rows)
+		}
+		row := conv.convert(rec, why, fr, rows)
+		if row.Rejection != nil {
+			bad.add(row.Rejection)
+		}
+		return next(row)
+	})
+	if err != nil {
+		return err
+	}
+	if err := u.changed(); err != nil {
+		return err
+	}
+	if rows != u.rows {
+		return u.miscounted(rows)
+	}
+	return bad.verdict(rows)
 }
 
 func (u *unit) miscounted(rows int) error {

@@ -1,6 +1,9 @@
 package source
 
-import "strings"
+import (
+	"strings"
+	"unicode/utf8"
+)
 
 // headings are the words that stand in headers: what a row of nothing else is.
 // Two tables in one file, or one export appended to another, show in such a
@@ -8,8 +11,11 @@ import "strings"
 type headings struct {
 	words map[string]bool
 	most  int // bytes of a cell that may be one
-	used  []bool
-	least int // cells that make a row a header
+	// lengths has, for each first byte of a word, a bit for every length that such
+	// words have: most cells need no other look.
+	lengths [256]uint64
+	used    []bool
+	least   int // cells that make a row a header
 }
 
 func (l *layout) headings(t *table) *headings {
@@ -27,6 +33,9 @@ func (l *layout) headings(t *table) *headings {
 	delete(h.words, "")
 	for w := range h.words {
 		h.most = max(h.most, len(w))
+		if c := core([]byte(w)); len(c) > 0 {
+			h.lengths[c[0]] |= 1 << min(len(c), 63)
+		}
 	}
 	// Quotation marks, and the byte-order mark of a file that was appended.
 	h.most += len(`""`) + len("\ufeff")
@@ -59,6 +68,9 @@ func (h *headings) match(rec *frame, delim byte) bool {
 			cells++
 			continue
 		}
+		if h.strange(raw) {
+			return false
+		}
 		if word := bare(string(raw)); h.words[word] {
 			cells++
 		} else if word != "" {
@@ -70,3 +82,34 @@ func (h *headings) match(rec *frame, delim byte) bool {
 
 // bare is a cell as it is compared with the words of headers.
 func bare(cell string) string { return fold(strings.Trim(fold(cell), `"`)) }
+
+// strange tells of a cell that it is not blank and surely no word of headers. It
+// is cheap, and may miss some.
+func (h *headings) strange(cell []byte) bool {
+	cell = core(cell)
+	if len(cell) == 0 {
+		return false
+	}
+	for _, c := range cell {
+		if c >= utf8.RuneSelf {
+			return false // lower case and space are more than bytes there
+		}
+	}
+	first := cell[0]
+	if 'A' <= first && first <= 'Z' {
+		first += 'a' - 'A'
+	}
+	return h.lengths[first]&(1<<min(len(cell), 63)) == 0
+}
+
+// core is a cell without the space and the quotation marks around it.
+func core(cell []byte) []byte {
+	edge := func(c byte) bool { return c == '"' || c <= ' ' }
+	for len(cell) > 0 && edge(cell[0]) {
+		cell = cell[1:]
+	}
+	for len(cell) > 0 && edge(cell[len(cell)-1]) {
+		cell = cell[:len(cell)-1]
+	}
+	return cell
+}

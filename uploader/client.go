@@ -281,6 +281,9 @@ func (c *client) once(ctx context.Context, req *request, a *attempt) verdict {
 		if class == Refused && req.key != "" && strings.Contains(v.detail, "idempotency_key_reused") {
 			v.class = KeyReused
 		}
+		if class == Forbidden && c.api.Person && strings.HasPrefix(v.detail, "status 403: not_own") {
+			v.class = Refused // this entry is somebody else's; others may be one's own
+		}
 		if class == Conflict || class == InProgress {
 			v.class = conflictClass(class, req)
 		}

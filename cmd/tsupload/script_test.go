@@ -25,6 +25,7 @@ import (
 
 	"github.com/exampleco/tsupload/internal/ledger"
 	"github.com/exampleco/tsupload/internal/sandbox"
+	"github.com/exampleco/tsupload/internal/sandbox/people"
 	"github.com/exampleco/tsupload/internal/timesheet"
 )
 
@@ -32,7 +33,7 @@ import (
 // the standard commands they have those of scriptCommands.
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"tsupload": main})
+	testscript.Main(m, map[string]func(){"tsupload": main, "person": personMain})
 }
 
 func TestScripts(t *testing.T) {
@@ -52,6 +53,9 @@ func TestScripts(t *testing.T) {
 			env.Setenv("EXPORT", exports)
 			env.Setenv("HOME", env.WorkDir)
 			env.Setenv("TSUPLOAD_CLIENT_SECRET", "")
+			// The keyring of whoever runs this is none of a script's business.
+			env.Setenv("XDG_RUNTIME_DIR", env.WorkDir)
+			env.Setenv("DBUS_SESSION_BUS_ADDRESS", "")
 			env.Setenv("PATH", bin+string(filepath.ListSeparator)+env.Getenv("PATH"))
 			w := &scriptWorld{dir: env.WorkDir, bin: bin, running: map[string]*scriptProcess{}}
 			env.Values[scriptWorldKey{}] = w
@@ -97,6 +101,10 @@ func scriptCommands() map[string]func(ts *testscript.TestScript, neg bool, args 
 		"received":  (*scriptWorld).cmdReceived,
 		"today":     (*scriptWorld).cmdToday,
 		"disguise":  (*scriptWorld).cmdDisguise,
+		"connect":   (*scriptWorld).cmdConnect,
+		"follow":    (*scriptWorld).cmdFollow,
+		"logins":    (*scriptWorld).cmdLogins,
+		"revoke":    (*scriptWorld).cmdRevoke,
 	}
 	adapted := map[string]func(ts *testscript.TestScript, neg bool, args []string){}
 	for name, run := range commands {
@@ -140,7 +148,10 @@ func (w *scriptWorld) close() {
 // process. off takes it down, and on brings it back at the same addresses with
 // the same entries; emptied does both, and it has lost them.
 func (w *scriptWorld) cmdSandbox(ts *testscript.TestScript, args []string) {
-	cfg := sandbox.Config{DB: filepath.Join(w.dir, ".sandbox.db"), ClientSecret: "canary-secret-5f2c"}
+	cfg := sandbox.Config{DB: filepath.Join(w.dir, ".sandbox.db"), ClientSecret: "canary-secret-5f2c", DeviceInterval: time.Second, Passwords: map[string]string{}}
+	for _, p := range people.ExampleCo() {
+		cfg.Passwords[p.Username] = personPassword
+	}
 	if len(args) == 1 && args[0] == "off" {
 		ts.Check(w.box.Close())
 		return
@@ -296,7 +307,8 @@ func (w *scriptWorld) cmdStart(ts *testscript.TestScript, args []string) {
 	ts.Check(err)
 	p := &scriptProcess{cmd: exec.Command(path, args[2:]...), done: make(chan struct{})}
 	p.cmd.Dir = w.dir
-	p.cmd.Env = append(os.Environ(), "TSUPLOAD_CLIENT_SECRET="+ts.Getenv("TSUPLOAD_CLIENT_SECRET"), "HOME="+w.dir)
+	p.cmd.Env = append(os.Environ(), "TSUPLOAD_CLIENT_SECRET="+ts.Getenv("TSUPLOAD_CLIENT_SECRET"), "HOME="+w.dir,
+		"XDG_RUNTIME_DIR="+w.dir, "DBUS_SESSION_BUS_ADDRESS=", "BROWSER="+ts.Getenv("BROWSER"), "PERSON="+ts.Getenv("PERSON"))
 	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.log
 	ts.Check(p.cmd.Start())
 	w.running[args[0]] = p
