@@ -30,12 +30,13 @@ const (
 
 // made is what is read in place of a file.
 type made struct {
-	f     *os.File
-	gone  bool
-	size  int64
-	table bool // a CSV of ours: UTF-8, commas
-	lines lines
-	how   []timesheet.Decision
+	f       *os.File
+	gone    bool
+	size    int64
+	table   bool // a CSV of ours: UTF-8, commas
+	pivoted bool // of a report with a column for each day
+	lines   lines
+	how     []timesheet.Decision
 	// instead is the error to give where no header is found.
 	instead error
 }

@@ -97,7 +97,7 @@ func (r *Reading) unpivot(ctx context.Context, u *unit, m *made) error {
 			return err
 		}
 		if made != nil && (!w.broken || cs.name != utf8Name) {
-			m.lines = made
+			m.lines, m.pivoted = made, true
 			break
 		}
 		if w.wide || !cs.auto {
