@@ -136,8 +136,8 @@ func walk(v reflect.Value, seen map[uintptr]bool, visit func(string)) {
 			walk(v.Elem(), seen, visit)
 		}
 	case reflect.Struct:
-		for i := range v.NumField() {
-			walk(v.Field(i), seen, visit)
+		for _, field := range v.Fields() {
+			walk(field, seen, visit)
 		}
 	case reflect.Map:
 		for iter := v.MapRange(); iter.Next(); {
