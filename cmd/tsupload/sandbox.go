@@ -54,7 +54,8 @@ Clients of the authorization server:
     tsupload-cli      for people: authorization code with PKCE (S256) on
                       http://127.0.0.1:PORT/callback or http://[::1]:PORT/callback,
                       the device grant, refresh tokens; no secret
-    sandbox-web       the page of the API
+    sandbox-web       the page under /ui/ of the API, where people see their hours,
+                      enter some, and approve those of others
 
 People log in on a page and see each scope that is asked for, and may refuse
 each. Nobody can grant more than their role allows: employees and contractors
@@ -195,7 +196,7 @@ func sandboxError(err error) error {
 func announceSandbox(a *app, s *sandbox.Sandbox, opts sandboxOptions) error {
 	if a.json() {
 		line := map[string]any{
-			"api_url": s.APIURL(), "issuer": s.Issuer(), "audience": s.Audience(), "client_id": s.ClientID(), "pid": os.Getpid(),
+			"api_url": s.APIURL(), "issuer": s.Issuer(), "audience": s.Audience(), "client_id": s.ClientID(), "pid": os.Getpid(), "page_url": s.PageURL(),
 			"person_client_id": sandbox.CLIClient, "people": peopleOf(s),
 		}
 		if opts.secretFile == "" {
@@ -247,7 +248,7 @@ func announcePeople(b *bytes.Buffer, s *sandbox.Sandbox) {
 	for line := range strings.Lines(s.PersonConfigBlock()) {
 		b.WriteString("# " + line)
 	}
-	b.WriteString("\n# Who can log in there:\n#\n")
+	fmt.Fprintf(b, "\n# Or see it all in a browser: %s\n\n# Who can log in there:\n#\n", s.PageURL())
 	var table bytes.Buffer
 	t := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "username\tpassword\tuser_id\trole\tregions")

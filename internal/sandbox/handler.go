@@ -5,16 +5,20 @@ import (
 	"mime"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/exampleco/tsupload/internal/sandbox/authserver"
+	"github.com/exampleco/tsupload/internal/sandbox/page"
 	"github.com/exampleco/tsupload/internal/sandbox/timesheets"
 )
 
 const (
 	uploadPath = "/timesheets/upload" // of machines
 	createPath = "/timesheets"        // of people
+
+	approvalPath = "/approvals"
 )
 
 // apiHandler is the API behind its faults, and the admin endpoints beside it.
@@ -24,6 +28,7 @@ func (s *Sandbox) apiHandler() http.Handler {
 	mux.Handle("POST /_sandbox/faults", s.admin(s.postFaults))
 	mux.Handle("POST /_sandbox/approve/{id}", s.admin(s.postApprove))
 	mux.Handle("POST /_sandbox/secret", s.admin(s.postSecret))
+	mux.Handle(page.Path, s.page)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		s.requests.Add(1)
 		k, ok := kindOf(r)
@@ -43,7 +48,7 @@ func kindOf(r *http.Request) (kind, bool) {
 	switch {
 	case (r.URL.Path == uploadPath || r.URL.Path == createPath) && r.Method == http.MethodPost:
 		return uploads, true
-	case r.URL.Path != createPath && !strings.HasPrefix(r.URL.Path, "/timesheets/"):
+	case !slices.ContainsFunc([]string{createPath, approvalPath}, func(p string) bool { return r.URL.Path == p || strings.HasPrefix(r.URL.Path, p+"/") }):
 		return 0, false
 	case r.Method == http.MethodGet:
 		return reads, true

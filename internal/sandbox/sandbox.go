@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/exampleco/tsupload/internal/sandbox/authserver"
+	"github.com/exampleco/tsupload/internal/sandbox/page"
 	"github.com/exampleco/tsupload/internal/sandbox/people"
 	"github.com/exampleco/tsupload/internal/sandbox/timesheets"
 )
@@ -78,6 +79,7 @@ type Sandbox struct {
 	issuer string
 	auth   *authserver.Server
 	api    *timesheets.Server
+	page   *page.Page
 	inject *injector
 	people *people.Directory
 	log    *slog.Logger
@@ -180,7 +182,7 @@ func (s *Sandbox) startAuth(ctx context.Context, l net.Listener) error {
 	var err error
 	s.auth, err = authserver.New(authserver.Config{
 		Issuer: s.issuer, Audience: s.Audience(), Clients: s.clients(),
-		People: s.people, Claims: s.cfg.Claims, ClaimsURL: s.apiURL + claimsPath, ClaimsToken: s.internal,
+		People: s.people, Claims: s.cfg.Claims, ClaimsURL: s.apiURL + timesheets.InternalClaimsPath, ClaimsToken: s.internal,
 		TokenTTL: s.cfg.TokenTTL, RefreshTTL: s.cfg.RefreshTTL, DeviceTTL: s.cfg.DeviceTTL, DeviceInterval: s.cfg.DeviceInterval,
 		SigningAlg: s.cfg.SigningAlg, Logger: s.log,
 	})
@@ -199,9 +201,17 @@ func (s *Sandbox) startAuth(ctx context.Context, l net.Listener) error {
 // startAPI comes second: the API fetches the issuer's keys as it starts.
 func (s *Sandbox) startAPI(ctx context.Context, l net.Listener) error {
 	var err error
+	s.page, err = page.New(page.Config{
+		URL: s.apiURL, Issuer: s.issuer, Audience: s.Audience(), ClientID: WebClient, ClientSecret: s.webSecret, Logger: s.log,
+	})
+	if err != nil {
+		return err
+	}
 	s.api, err = timesheets.New(ctx, timesheets.Config{
 		Issuer: s.issuer, Audience: s.Audience(), JWKSURL: s.auth.JWKSURL(),
-		DB: s.cfg.DB, Revoked: s.auth.Revoked, Logger: s.log,
+		Claims: s.cfg.Claims, People: s.people, Credential: s.internal,
+		Introspection: timesheets.Introspection{URL: s.auth.IntrospectionURL(), ClientID: APIClient, ClientSecret: s.apiSecret},
+		DB:            s.cfg.DB, Revoked: s.auth.Revoked, Logger: s.log,
 	})
 	if err != nil {
 		return err
@@ -262,6 +272,9 @@ func (s *Sandbox) Close() error {
 			errs = append(errs, srv.Close())
 		}
 		s.serving.Wait()
+		if s.page != nil {
+			s.page.Close()
+		}
 		if s.api != nil {
 			errs = append(errs, s.api.Close())
 		}
@@ -272,6 +285,9 @@ func (s *Sandbox) Close() error {
 
 // APIURL is api.url for this sandbox.
 func (s *Sandbox) APIURL() string { return s.apiURL }
+
+// PageURL is where a person can see the scenario work.
+func (s *Sandbox) PageURL() string { return s.apiURL + page.Path }
 
 // Issuer is auth.issuer for this sandbox.
 func (s *Sandbox) Issuer() string { return s.issuer }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/exampleco/tsupload/internal/sandbox/authserver"
+	"github.com/exampleco/tsupload/internal/sandbox/page"
 	"github.com/exampleco/tsupload/internal/sandbox/people"
 )
 
@@ -22,12 +23,6 @@ const (
 	WebClient = "sandbox-web"
 	// APIClient is the API, which introspects tokens.
 	APIClient = "sandbox-api"
-)
-
-// Paths of the API that the authorization server knows.
-const (
-	claimsPath   = "/_internal/claims"
-	callbackPath = "/ui/callback"
 )
 
 // clients are the registered ones.
@@ -53,7 +48,7 @@ func (s *Sandbox) clients() []authserver.Client {
 			ID: WebClient, Name: "the ExampleCo timesheets page",
 			Grants:    []string{authserver.GrantCode, authserver.GrantRefresh},
 			Secrets:   []authserver.Secret{{Value: s.webSecret}},
-			Redirects: []string{s.apiURL + callbackPath},
+			Redirects: []string{s.apiURL + page.CallbackPath},
 			Scopes:    authserver.PersonScopes(),
 		},
 		{

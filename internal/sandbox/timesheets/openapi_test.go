@@ -9,13 +9,15 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/exampleco/tsupload/internal/sandbox/people"
 )
 
 // The document says what the API does: every operation of it answers, what the
 // API takes is in it, and no more.
 func TestDocumentIsTheAPI(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, ClaimsInToken, false)
+	w := newWorld(t, people.InToken, false)
 	doc := w.documentOf()
 	described := 0
 	for path, item := range doc["paths"].(object) {
@@ -73,7 +75,7 @@ func (w *world) documentOf() object {
 // The scopes that the document names are those that are asked for.
 func TestDocumentNamesScopes(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, ClaimsInToken, false)
+	w := newWorld(t, people.InToken, false)
 	paths := w.documentOf()["paths"].(object)
 	for _, op := range w.ops {
 		d := paths[op.path].(object)[strings.ToLower(op.method)].(object)
@@ -118,7 +120,7 @@ func kindOf(subject string) kind {
 // schema of OpenAPI in internal/sandbox/check.)
 func TestDocumentIsWhole(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, ClaimsInToken, false)
+	w := newWorld(t, people.InToken, false)
 	doc := w.documentOf()
 	if doc["openapi"] != "3.1.0" || doc["servers"].([]any)[0].(object)["url"] != "https://api" {
 		t.Errorf("got %v, %v", doc["openapi"], doc["servers"])

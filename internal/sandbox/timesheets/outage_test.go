@@ -18,13 +18,13 @@ import (
 // nothing about the token.
 func TestOutages(t *testing.T) {
 	t.Parallel()
-	codes := map[Design]string{ClaimsInToken: "keys_unavailable", ClaimsLookedUp: "directory_unavailable", ClaimsByReference: "introspection_unavailable"}
+	codes := map[people.Design]string{people.InToken: "keys_unavailable", people.ByLookup: "directory_unavailable", people.ByReference: "introspection_unavailable"}
 	for _, design := range designs {
-		w := newWorld(t, design, design != ClaimsLookedUp)
+		w := newWorld(t, design, design != people.ByLookup)
 		w.directoryDown.Store(true)
 		for _, op := range w.ops {
 			for _, subject := range w.callers(op) {
-				if op.open || design == ClaimsLookedUp && subject == "client:m" {
+				if op.open || design == people.ByLookup && subject == "client:m" {
 					continue // needs nobody
 				}
 				path := strings.Replace(good[op.id].path, "ID", strconv.FormatInt(w.onlyEntry(), 10), 1)
@@ -35,7 +35,7 @@ func TestOutages(t *testing.T) {
 				}
 			}
 		}
-		if design == ClaimsInToken {
+		if design == people.InToken {
 			continue // TestKeysUnavailable has the end of it: fetches are limited
 		}
 		// It is over when it is over: no failure is remembered.
@@ -50,7 +50,7 @@ func TestOutages(t *testing.T) {
 // A subject is looked up once for each token, and not for machines.
 func TestLookedUpOnce(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, ClaimsLookedUp, false)
+	w := newWorld(t, people.ByLookup, false)
 	for range 2 {
 		token := w.token("user:ada", scopesBut(""))
 		for range 3 {

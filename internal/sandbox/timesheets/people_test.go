@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/exampleco/tsupload/internal/sandbox/people"
 )
 
 // as calls the API with all scopes for a subject.
@@ -103,7 +105,7 @@ func TestWhoSeesWhat(t *testing.T) {
 // on their own, an administrator on all.
 func TestDecisions(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, ClaimsInToken, false)
+	w := newWorld(t, people.InToken, false)
 	for _, id := range []string{"001", "010", "100"} {
 		w.as("client:m", http.MethodPost, "/timesheets/upload", entryOf(id))
 	}
@@ -150,7 +152,7 @@ func TestDecisions(t *testing.T) {
 // each once.
 func TestOwnHours(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, ClaimsInToken, false)
+	w := newWorld(t, people.InToken, false)
 	const short = `{"date":"2026-01-05T00:00:00.000Z","project":"P","hours":1.5}`
 	want := `{"id":"1","user_id":"007","user_type":"Contractor","date":"2026-01-05T00:00:00.000Z","project":"P","hours":1.5,"approved":false}`
 	if got := w.as("user:cy", http.MethodPost, "/timesheets", short); got.Code != http.StatusCreated || got.Body.String() != want {
@@ -196,7 +198,7 @@ func TestOwnHours(t *testing.T) {
 // exist is no role.
 func TestClaimsOfToken(t *testing.T) {
 	t.Parallel()
-	for _, design := range []Design{ClaimsInToken, ClaimsByReference} {
+	for _, design := range []people.Design{people.InToken, people.ByReference} {
 		w := newWorld(t, design, false)
 		w.as("client:m", http.MethodPost, "/timesheets/upload", entryOf("002"))
 		for _, tt := range []struct {
@@ -211,7 +213,7 @@ func TestClaimsOfToken(t *testing.T) {
 			{"no role", set("role", nil), 403, `"code":"unknown_person"`},
 			{"another role", set("role", "owner"), 403, `"code":"unknown_person"`},
 			{"no user id", set("user_id", nil), 403, `"code":"unknown_person"`},
-			{"regions of the wrong type", set("regions", "EMEA"), map[Design]int{ClaimsInToken: 401, ClaimsByReference: 503}[design], ``},
+			{"regions of the wrong type", set("regions", "EMEA"), map[people.Design]int{people.InToken: 401, people.ByReference: 503}[design], ``},
 		} {
 			edits := []edit{func(map[string]any, jwt.MapClaims) {}}
 			if tt.edit != nil {
@@ -232,7 +234,7 @@ func TestClaimsOfToken(t *testing.T) {
 
 func TestInternalClaims(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, ClaimsByReference, false)
+	w := newWorld(t, people.ByReference, false)
 	for _, tt := range []struct {
 		authorization, subject string
 		status                 int
@@ -250,7 +252,7 @@ func TestInternalClaims(t *testing.T) {
 			t.Errorf("%s of %s: got %d %s", tt.subject, tt.authorization, got.Code, got.Body)
 		}
 	}
-	other := newWorld(t, ClaimsInToken, false)
+	other := newWorld(t, people.InToken, false)
 	if got := other.send(http.MethodGet, InternalClaimsPath+"?sub=user:max", "", "Authorization", "Bearer shown by the issuer"); got.Code != 404 {
 		t.Errorf("another design: got %d %s", got.Code, got.Body)
 	}

@@ -28,36 +28,23 @@ import (
 	"github.com/exampleco/tsupload/internal/sandbox/people"
 )
 
-// Design is how the API comes by the claims of a person.
-type Design string
-
-// The designs. Tokens of machines are the same in all but ClaimsByReference.
-const (
-	// ClaimsInToken reads them from the token.
-	ClaimsInToken Design = "token"
-	// ClaimsLookedUp looks them up by subject when a token is first seen.
-	ClaimsLookedUp Design = "lookup"
-	// ClaimsByReference has the authorization server ask for them at issuance,
-	// and asks it about every token, which says nothing itself.
-	ClaimsByReference Design = "reference"
-)
-
 // Config is what a Server needs.
 type Config struct {
 	// Issuer and Audience are what a token must name. Audience is a URL on the
 	// host of the API.
 	Issuer, Audience string
-	// Claims is the design; empty means ClaimsInToken.
-	Claims Design
-	// JWKSURL is where the issuer publishes its keys; not for ClaimsByReference.
+	// Claims is how the claims of people reach the API; empty means
+	// people.InToken. Tokens of machines are checked the same way.
+	Claims people.Design
+	// JWKSURL is where the issuer publishes its keys; not for people.ByReference.
 	JWKSURL string
-	// Introspection and Credential are for ClaimsByReference: how to ask about
+	// Introspection and Credential are for people.ByReference: how to ask about
 	// tokens, and what the issuer shows when it asks for claims.
 	Introspection Introspection
 	Credential    string
 	// People are those whom the API knows, and where they work; nil is nobody.
 	People *people.Directory
-	// Lookup is for ClaimsLookedUp; the default looks into People.
+	// Lookup is for people.ByLookup; the default looks into People.
 	Lookup Lookup
 	// DB is the path of the SQLite file; empty means in memory.
 	DB string
@@ -129,18 +116,14 @@ func (cfg *Config) complete() error {
 			return err
 		}
 	}
-	cfg.Claims = cmp.Or(cfg.Claims, ClaimsInToken)
-	switch cfg.Claims {
-	case ClaimsInToken, ClaimsLookedUp:
-		if cfg.JWKSURL == "" {
-			return errors.New("timesheets: the JWKS URL is required")
-		}
-	case ClaimsByReference:
-		if cfg.Introspection.URL == "" || cfg.Introspection.ClientID == "" || cfg.Credential == "" {
-			return errors.New("timesheets: introspection and a credential for the issuer are required")
-		}
-	default:
-		return fmt.Errorf("timesheets: claims %q is none of token, lookup, reference", cfg.Claims)
+	cfg.Claims, err = people.ParseDesign(string(cmp.Or(cfg.Claims, people.InToken)))
+	switch {
+	case err != nil:
+		return fmt.Errorf("timesheets: %w", err)
+	case cfg.Claims != people.ByReference && cfg.JWKSURL == "":
+		return errors.New("timesheets: the JWKS URL is required")
+	case cfg.Claims == people.ByReference && (cfg.Introspection.URL == "" || cfg.Introspection.ClientID == "" || cfg.Credential == ""):
+		return errors.New("timesheets: introspection and a credential for the issuer are required")
 	}
 	if cfg.Lookup == nil {
 		directory := cfg.People
@@ -159,10 +142,10 @@ func (s *Server) open(ctx context.Context, cfg Config) error {
 		return fmt.Errorf("timesheets: OpenAPI document: %w", err)
 	}
 	switch cfg.Claims {
-	case ClaimsByReference:
+	case people.ByReference:
 		s.tokens = newIntrospector(ctx, cfg)
 		s.mux.HandleFunc("GET "+InternalClaimsPath, s.internalClaims)
-	case ClaimsLookedUp:
+	case people.ByLookup:
 		s.lookup = newLookup(cfg.Lookup)
 		fallthrough
 	default:

@@ -20,14 +20,14 @@ import (
 	"github.com/exampleco/tsupload/internal/sandbox/people"
 )
 
-var designs = []Design{ClaimsInToken, ClaimsLookedUp, ClaimsByReference}
+var designs = []people.Design{people.InToken, people.ByLookup, people.ByReference}
 
 // world is a server of one design, and an issuer for it whose every token a test
 // may forge.
 type world struct {
 	*Server
 	t      *testing.T
-	design Design
+	design people.Design
 	issuer *issuer
 	key    *ecdsa.PrivateKey
 
@@ -38,7 +38,7 @@ type world struct {
 	references    sync.Map // token to the answer about it
 }
 
-func newWorld(t *testing.T, design Design, down bool) *world {
+func newWorld(t *testing.T, design people.Design, down bool) *world {
 	t.Helper()
 	w := &world{t: t, design: design, key: newKey(t)}
 	w.issuer = newIssuer(t, map[string]*ecdsa.PrivateKey{"one": w.key, "two": newKey(t)})
@@ -111,7 +111,7 @@ func (w *world) token(subject string, scopes []string, edits ...edit) string {
 		client = "web"
 	}
 	c := jwt.MapClaims{"sub": subject, "client_id": client, "scope": strings.Join(scopes, " "), "jti": rand.Text(), "aud": "https://api/v1"}
-	if p, ok := w.people.BySubject(subject); ok && w.design != ClaimsLookedUp {
+	if p, ok := w.people.BySubject(subject); ok && w.design != people.ByLookup {
 		c["user_id"], c["user_type"], c["role"], c["regions"] = p.UserID, p.UserType, p.Role, p.Regions
 	}
 	all := func(head map[string]any, into jwt.MapClaims) {
@@ -120,7 +120,7 @@ func (w *world) token(subject string, scopes []string, edits ...edit) string {
 			e(head, into)
 		}
 	}
-	if w.design != ClaimsByReference {
+	if w.design != people.ByReference {
 		return sign(w.t, w.key, jwt.SigningMethodES256, all)
 	}
 	now := time.Now()
