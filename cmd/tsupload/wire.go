@@ -186,9 +186,9 @@ func (s dyingStore) Save(ctx context.Context, key string, e tokencache.Entry) er
 	if e.RefreshToken == "" {
 		return s.tokenStore.Save(ctx, key, e)
 	}
-	crash.Point("C12") // a refresh token was replaced at the server, and not here
+	crash.Point("login-answered") // a refresh token was replaced at the server, and not here
 	err := s.tokenStore.Save(ctx, key, e)
-	crash.Point("C13") // nor is the access token that came with it kept
+	crash.Point("login-saved") // nor is the access token that came with it kept
 	return err
 }
 
