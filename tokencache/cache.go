@@ -102,7 +102,7 @@ type Cache struct {
 	// unsaved is a login that no store took; it lasts as long as the process. Who holds the lock owns it.
 	unsaved *Entry
 
-	warnStore, warnLock sync.Once
+	warnStore, warnLock, countOnce sync.Once
 
 	memoryHits, storeHits, requests, tokens, failures, invalidated atomic.Int64
 }
@@ -152,13 +152,17 @@ func (c *Cache) Key() string { return c.key }
 
 // Token returns a token that may be sent now and holds the expected scopes. It fails with a RefusedError, an
 // UnavailableError, a ScopeError or a SecretError, or when ctx ends.
-func (c *Cache) Token(ctx context.Context) (Token, error) {
-	e, err := c.current(ctx)
+func (c *Cache) Token(ctx context.Context) (Token, error) { return c.TokenFor(ctx, 0) }
+
+// TokenFor is Token for who needs one that lives for a while: where the kept one ends sooner, another is fetched. The kept
+// one stays, whatever comes of that. A server whose tokens live shorter gets one request, and its token is returned.
+func (c *Cache) TokenFor(ctx context.Context, least time.Duration) (Token, error) {
+	e, err := c.current(ctx, least)
 	if err != nil {
 		return Token{}, err
 	}
-	if missing := c.missing(e.Scopes); len(missing) > 0 {
-		return Token{}, c.scopeError(e.Scopes, missing)
+	if err := c.CheckScopes(e.Scopes); err != nil {
+		return Token{}, err
 	}
 	return Token{Value: e.AccessToken, Scopes: slices.Clone(e.Scopes), ObtainedAt: e.ObtainedAt, ExpiresAt: e.ExpiresAt}, nil
 }
@@ -169,10 +173,10 @@ func (c *Cache) Ready(ctx context.Context) error {
 	return err
 }
 
-// acceptable says whether a token may be used, or, for a renewal, whether it makes the renewal needless. The caller
-// holds mu.
-func (c *Cache) acceptable(h *held, now time.Time, soft bool) bool {
-	if !h.usable(now) || (soft && h.renewable(now)) || c.isRejected(h.AccessToken) {
+// acceptable says whether a token may be used, for a while at least, or, for a renewal, whether it makes the renewal
+// needless. The caller holds mu.
+func (c *Cache) acceptable(h *held, now time.Time, soft bool, least time.Duration) bool {
+	if !h.usable(now) || (soft && h.renewable(now)) || c.isRejected(h.AccessToken) || h.ExpiresAt.Sub(now) < least {
 		return false
 	}
 	// The grant may have been widened since; until it is time to look, the same token gives the same ScopeError.
@@ -293,6 +297,7 @@ func (c *Cache) Close() error {
 	case <-done:
 	case <-grace.C:
 	}
+	c.countOnce.Do(func() { c.count(c.life) })
 	c.kill()
 	<-done
 	if c.own != nil {

@@ -22,13 +22,26 @@ import (
 // AuthStyle is how the client proves who it is. It is never guessed: a guess costs a second request with each error.
 type AuthStyle string
 
-// The two ways of sending a client secret.
+// The ways of sending a client's credentials.
 const (
 	// AuthBasic sends id and secret in the Authorization header, form-encoded first, as RFC 6749 section 2.3.1 asks.
 	AuthBasic AuthStyle = "basic"
 	// AuthPost sends id and secret in the body.
 	AuthPost AuthStyle = "post"
+	// AuthAssertion sends a signed statement in the body (RFC 7523 section 2.2), and no secret.
+	AuthAssertion AuthStyle = "assertion"
 )
+
+// assertionType is what RFC 7523 section 2.2 calls a JWT.
+const assertionType = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+
+// Recipient is the authorization server that an assertion is for.
+type Recipient struct {
+	// Issuer is Config.Issuer; empty where only the endpoint is known.
+	Issuer string
+	// TokenURL is the token endpoint that is about to be asked.
+	TokenURL string
+}
 
 // Grant is what a token is asked for with.
 type Grant string
@@ -53,11 +66,14 @@ type Config struct {
 	ClientID string
 	// Grant is GrantClient when empty.
 	Grant Grant
-	// Secret is required but for GrantLogin, where it is nil for a public client. It is called for each token request, so a
-	// rotated secret is picked up.
+	// Secret is required but for GrantLogin, where it is nil for a public client: the client secret, or what Assert makes
+	// assertions of. It is called for each token request, so a rotated secret is picked up.
 	Secret func(context.Context) ([]byte, error)
 	// AuthStyle is AuthBasic when empty.
 	AuthStyle AuthStyle
+	// Assert makes the client assertion of one request out of what Secret returned; AuthAssertion requires it. It is
+	// called for repetitions too, for a server takes an assertion once.
+	Assert func(secret []byte, to Recipient) (string, error)
 	// Scopes are asked for.
 	Scopes []string
 	// ExpectedScopes are the names the grant must hold, when the server names them differently; Scopes when empty.
@@ -66,6 +82,12 @@ type Config struct {
 	CheckScope bool
 	// Audience is sent as the parameter "audience".
 	Audience string
+	// ExpectedAudiences are the API's names in a token, where they are not Audience or Resources. Only Inspect and
+	// Diagnose ask.
+	ExpectedAudiences []string
+	// ScopeClaims are the claims of a token in which scopes stand: scope, scp, permissions, roles; all when empty. Only
+	// Inspect and Diagnose ask.
+	ScopeClaims []string
 	// Resources are sent as parameters "resource" (RFC 8707).
 	Resources []string
 	// Params are sent as they are. They may not replace a parameter that this package sets.
@@ -114,8 +136,15 @@ func (c *Config) validate() error {
 	}
 	switch c.AuthStyle {
 	case AuthBasic, AuthPost:
+		if c.Assert != nil {
+			errs = append(errs, fmt.Errorf("auth_style %q sends no assertion", c.AuthStyle))
+		}
+	case AuthAssertion:
+		if c.Assert == nil {
+			errs = append(errs, errors.New("nothing makes assertions"))
+		}
 	default:
-		errs = append(errs, fmt.Errorf("auth_style %q is neither basic nor post", c.AuthStyle))
+		errs = append(errs, fmt.Errorf("auth_style %q is none of basic, post and assertion", c.AuthStyle))
 	}
 	for name := range c.Params {
 		if slices.Contains(ownParams, name) || (name == "audience" && c.Audience != "") || (name == "resource" && len(c.Resources) > 0) {
@@ -188,11 +217,16 @@ func sorted(s []string) []string {
 	return slices.Compact(out)
 }
 
-// wanted lists the scopes a grant must hold. "/.default" stands for others and is never granted under that name.
+// wanted lists the scopes a grant must hold.
 func (c *Config) wanted() []string {
 	if !c.CheckScope {
 		return nil
 	}
+	return c.needed()
+}
+
+// needed lists the scopes the work needs. "/.default" stands for others and is never granted under that name.
+func (c *Config) needed() []string {
 	if len(c.ExpectedScopes) > 0 {
 		return sorted(c.ExpectedScopes)
 	}
@@ -215,8 +249,8 @@ func (c *Config) params() url.Values {
 }
 
 func (c *Config) libraryStyle() oauth2.AuthStyle {
-	if c.AuthStyle == AuthPost {
-		return oauth2.AuthStyleInParams
+	if c.AuthStyle == AuthBasic {
+		return oauth2.AuthStyleInHeader
 	}
-	return oauth2.AuthStyleInHeader
+	return oauth2.AuthStyleInParams
 }

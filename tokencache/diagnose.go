@@ -25,86 +25,128 @@ type claims struct {
 	Roles       json.RawMessage `json:"roles"`
 }
 
+// Fact is one thing that a token says about itself.
+type Fact struct {
+	// About is what it is about: form, audience, issuer, time or scope.
+	About string
+	// Odd says that it is not as configured, or that the token cannot be used now.
+	Odd bool
+	// Text says it; it holds audience, issuer, times and scopes, and nothing else of the token.
+	Text string
+}
+
 // Diagnose compares what a token says about itself with the configuration and the clock: facts for a reader whose upload
 // was refused. It shows audience, issuer, times and scopes, and nothing else of the token.
 func (c *Cache) Diagnose(token string) []string {
+	var out []string
+	for _, f := range c.Inspect(token) {
+		out = append(out, f.Text)
+	}
+	return out
+}
+
+// Inspect is Diagnose, with what each fact is about.
+func (c *Cache) Inspect(token string) []Fact {
 	cl, ok := readClaims(token)
 	if !ok {
-		out := []string{"the token is opaque (not a JWT), so only the API can read it"}
+		out := []Fact{{About: "form", Text: "the token is opaque (not a JWT), so only the API can read it"}}
 		if c.cfg.Audience == "" && len(c.cfg.Resources) == 0 {
-			out = append(out, "no audience is configured; some servers (Auth0) issue an opaque token then")
+			out = append(out, Fact{About: "audience", Odd: true, Text: "no audience is configured; some servers (Auth0) issue an opaque token then"})
 		}
 		return out
 	}
-	var out []string
-	out = append(out, c.aboutAudience(cl), c.aboutIssuer(cl))
+	out := []Fact{c.aboutAudience(cl), c.aboutIssuer(cl)}
 	out = append(out, aboutTimes(cl, time.Now())...)
 	return append(out, c.aboutScope(cl))
 }
 
-func (c *Cache) aboutAudience(cl claims) string {
+func (c *Cache) aboutAudience(cl claims) Fact {
 	aud := listOf(cl.Audience, false)
 	wanted := c.cfg.Resources
 	if c.cfg.Audience != "" {
 		wanted = append([]string{c.cfg.Audience}, wanted...)
 	}
+	if len(c.cfg.ExpectedAudiences) > 0 {
+		wanted = c.cfg.ExpectedAudiences
+	}
+	f := Fact{About: "audience"}
 	switch {
 	case len(aud) == 0:
-		return "the token has no audience"
+		f.Text, f.Odd = "the token has no audience", len(wanted) > 0
 	case len(wanted) == 0:
-		return fmt.Sprintf("the token's audience is %q; none is configured", aud)
+		f.Text = fmt.Sprintf("the token's audience is %q; none is configured", aud)
 	case slices.ContainsFunc(wanted, func(w string) bool { return slices.Contains(aud, w) }):
-		return fmt.Sprintf("the token's audience is %q, as configured", aud)
+		f.Text = fmt.Sprintf("the token's audience is %q, as configured", aud)
+	default:
+		f.Text, f.Odd = fmt.Sprintf("the token's audience is %q, configured is %q", aud, wanted), true
 	}
-	return fmt.Sprintf("the token's audience is %q, configured is %q", aud, wanted)
+	return f
 }
 
-func (c *Cache) aboutIssuer(cl claims) string {
+func (c *Cache) aboutIssuer(cl claims) Fact {
 	iss := quote(cl.Issuer, 200)
+	f := Fact{About: "issuer"}
 	switch {
 	case iss == "":
-		return "the token names no issuer"
+		f.Text, f.Odd = "the token names no issuer", c.cfg.Issuer != ""
 	case c.cfg.Issuer == "":
-		return fmt.Sprintf("the token's issuer is %q", iss)
+		f.Text = fmt.Sprintf("the token's issuer is %q", iss)
 	case cl.Issuer == c.cfg.Issuer:
-		return fmt.Sprintf("the token's issuer is %q, as configured", iss)
+		f.Text = fmt.Sprintf("the token's issuer is %q, as configured", iss)
+	default:
+		f.Text, f.Odd = fmt.Sprintf("the token's issuer is %q, configured is %q", iss, c.cfg.Issuer), true
 	}
-	return fmt.Sprintf("the token's issuer is %q, configured is %q", iss, c.cfg.Issuer)
+	return f
 }
 
-func aboutTimes(cl claims, now time.Time) []string {
-	var out []string
+func aboutTimes(cl claims, now time.Time) []Fact {
+	var out []Fact
+	say := func(odd bool, format string, args ...any) {
+		out = append(out, Fact{About: "time", Odd: odd, Text: fmt.Sprintf(format, args...)})
+	}
 	switch exp, ok := moment(cl.Expires); {
 	case !ok:
-		out = append(out, "the token names no expiry")
+		say(false, "the token names no expiry")
 	case exp.Before(now):
-		out = append(out, fmt.Sprintf("by this machine's clock the token expired %s ago", now.Sub(exp).Round(time.Second)))
+		say(true, "by this machine's clock the token expired %s ago", now.Sub(exp).Round(time.Second))
 	default:
-		out = append(out, fmt.Sprintf("by this machine's clock the token is valid for another %s", exp.Sub(now).Round(time.Second)))
+		say(false, "by this machine's clock the token is valid for another %s", exp.Sub(now).Round(time.Second))
 	}
 	if nbf, ok := moment(cl.NotBefore); ok && nbf.After(now) {
-		out = append(out, fmt.Sprintf("by this machine's clock the token is valid only in %s", nbf.Sub(now).Round(time.Second)))
+		say(true, "by this machine's clock the token is valid only in %s", nbf.Sub(now).Round(time.Second))
 	}
 	if iat, ok := moment(cl.IssuedAt); ok && iat.Sub(now) > clockDoubt {
-		out = append(out, "this machine's clock is "+ahead(now.Sub(iat).Round(time.Second))+" the authorization server's")
+		say(true, "this machine's clock is %s the authorization server's", ahead(now.Sub(iat).Round(time.Second)))
 	}
 	return out
 }
 
-func (c *Cache) aboutScope(cl claims) string {
+func (c *Cache) aboutScope(cl claims) Fact {
+	places := c.cfg.ScopeClaims
+	if len(places) == 0 {
+		places = []string{"scope", "scp", "permissions", "roles"}
+	}
 	var have []string
-	for _, raw := range []json.RawMessage{cl.Scope, cl.Scp, cl.Permissions, cl.Roles} {
+	for _, name := range places {
+		raw := map[string]json.RawMessage{"scope": cl.Scope, "scp": cl.Scp, "permissions": cl.Permissions, "roles": cl.Roles}[name]
 		have = append(have, listOf(raw, true)...)
 	}
 	have = sorted(have)
-	if len(have) == 0 {
-		return "the token names no scope, permission or role"
+	missing := slices.DeleteFunc(c.cfg.needed(), func(w string) bool {
+		// Entra ID asks for scopes below the API's name, and names them without it.
+		return slices.Contains(have, w) || slices.Contains(have, w[strings.LastIndexByte(w, '/')+1:])
+	})
+	f := Fact{About: "scope", Odd: len(missing) > 0, Text: "the token names no scope, permission or role"}
+	if len(c.cfg.ScopeClaims) > 0 {
+		f.Text = "the token names nothing in " + strings.Join(places, " or ")
 	}
-	said := "the token's scopes: " + strings.Join(have, " ")
-	if missing := slices.DeleteFunc(slices.Clone(c.want), func(w string) bool { return slices.Contains(have, w) }); len(missing) > 0 {
-		said += "; missing: " + strings.Join(missing, " ")
+	if len(have) > 0 {
+		f.Text = "the token's scopes: " + strings.Join(have, " ")
 	}
-	return said
+	if len(missing) > 0 {
+		f.Text += "; missing: " + strings.Join(missing, " ")
+	}
+	return f
 }
 
 func readClaims(token string) (claims, bool) {

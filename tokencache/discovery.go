@@ -37,6 +37,10 @@ type discovery struct {
 	found *Metadata
 }
 
+// Endpoint is the token endpoint: the configured one, or what the issuer's metadata names, which has to be of that very
+// issuer. It fails as Token does.
+func (c *Cache) Endpoint(ctx context.Context) (string, error) { return c.endpoint(ctx) }
+
 // endpoint returns the token endpoint: the configured one, the one found before, or the one the issuer's metadata names.
 func (c *Cache) endpoint(ctx context.Context) (string, error) {
 	m, err := c.Metadata(ctx)

@@ -1,6 +1,7 @@
 package tokencache
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/url"
@@ -120,14 +121,18 @@ func (e *ScopeError) Hint() string {
 	return "grant the scope to this client at the authorization server; if the server names scopes differently, set auth.expected_scopes, or auth.check_scope: false"
 }
 
-// SecretError says the client secret could not be read, so nothing was asked.
+// SecretError says the client's credentials could not be read or made, so nothing was asked.
 type SecretError struct {
 	// Err is the reader's own error.
 	Err error
+
+	what string
 }
 
 // Error implements error.
-func (e *SecretError) Error() string { return fmt.Sprintf("client secret: %v", e.Err) }
+func (e *SecretError) Error() string {
+	return fmt.Sprintf("%s: %v", cmp.Or(e.what, "client secret"), e.Err)
+}
 
 // Unwrap gives the reader's own error.
 func (e *SecretError) Unwrap() error { return e.Err }

@@ -26,8 +26,8 @@ const (
 )
 
 // obtain takes a token over from the store, or fetches one under the lock.
-func (c *Cache) obtain(ctx context.Context, soft bool) (*held, error) {
-	if h := c.fromStore(ctx, soft); h != nil {
+func (c *Cache) obtain(ctx context.Context, soft bool, least time.Duration) (*held, error) {
+	if h := c.fromStore(ctx, soft, least); h != nil {
 		return h, nil
 	}
 	unlock, err := c.lock(ctx, lockWait)
@@ -45,7 +45,7 @@ func (c *Cache) obtain(ctx context.Context, soft bool) (*held, error) {
 		})
 	} else {
 		defer unlock()
-		if h := c.fromStore(ctx, soft); h != nil {
+		if h := c.fromStore(ctx, soft, least); h != nil {
 			return h, nil
 		}
 	}
@@ -68,7 +68,7 @@ func (c *Cache) obtain(ctx context.Context, soft bool) (*held, error) {
 	return h, nil
 }
 
-func (c *Cache) fromStore(ctx context.Context, soft bool) *held {
+func (c *Cache) fromStore(ctx context.Context, soft bool, least time.Duration) *held {
 	if c.cfg.Store == nil {
 		return nil
 	}
@@ -86,7 +86,7 @@ func (c *Cache) fromStore(ctx context.Context, soft bool) *held {
 	h := hold(e, now)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.acceptable(h, now, soft) {
+	if !c.acceptable(h, now, soft, least) {
 		return nil
 	}
 	c.storeHits.Add(1)
@@ -146,9 +146,7 @@ func (c *Cache) fetch(ctx context.Context) (Entry, error) {
 		c.coolDown(ctx, refused, secret)
 	}
 	if down := (*UnavailableError)(nil); errors.As(err, &down) && down.RetryAfter > 0 {
-		c.mu.Lock()
-		c.busy, c.busyUntil = down, time.Now().Add(down.RetryAfter)
-		c.mu.Unlock()
+		c.leaveAlone(ctx, down)
 	}
 	if err == nil {
 		c.mu.Lock()
@@ -160,26 +158,18 @@ func (c *Cache) fetch(ctx context.Context) (Entry, error) {
 }
 
 func (c *Cache) secret(ctx context.Context) ([]byte, error) {
-	s, err := c.cfg.Secret(ctx)
-	if err != nil {
-		return nil, &SecretError{Err: err}
+	what := ""
+	if c.cfg.AuthStyle == AuthAssertion {
+		what = "client credentials"
 	}
-	if len(s) == 0 {
-		return nil, &SecretError{Err: errors.New("is empty")}
+	s, err := c.cfg.Secret(ctx)
+	if err == nil && len(s) == 0 {
+		err = errors.New("is empty")
+	}
+	if err != nil {
+		return nil, &SecretError{Err: err, what: what}
 	}
 	return s, nil
-}
-
-// stillBusy repeats the server's wish to be left alone without asking it again.
-func (c *Cache) stillBusy(now time.Time) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.busy == nil || !now.Before(c.busyUntil) {
-		return nil
-	}
-	again := *c.busy
-	again.RetryAfter = c.busyUntil.Sub(now)
-	return &again
 }
 
 // request sends one token request and reads its answer.
@@ -191,16 +181,22 @@ func (c *Cache) request(ctx context.Context, endpoint string, secret []byte) (En
 		ClientID: c.cfg.ClientID, ClientSecret: string(secret), TokenURL: endpoint, Scopes: c.cfg.Scopes,
 		EndpointParams: c.cfg.params(), AuthStyle: c.cfg.libraryStyle(),
 	}
+	var with proof
+	if c.cfg.AuthStyle == AuthAssertion {
+		conf.ClientSecret = ""
+		with.make = func() (string, error) { return c.assert(secret, endpoint) }
+		ctx = context.WithValue(ctx, proofKey{}, &with)
+	}
 	asked := time.Now().Round(0)
 	tok, err := conf.Token(context.WithValue(ctx, oauth2.HTTPClient, client))
-	c.noteQuota(ctx, rec.header)
+	c.noteQuota(ctx, rec.header, asked)
 	if err == nil && rec.expiresErr == nil {
 		err = checkToken(tok)
 	} else if err == nil {
 		err = &answerError{rec.expiresErr.Error()}
 	}
 	if err != nil {
-		return Entry{}, c.classify(endpoint, secret, rec, err)
+		return Entry{}, c.classify(endpoint, append(with.sent, string(secret)), rec, err)
 	}
 	return c.entry(ctx, endpoint, tok, rec, asked, c.asked()), nil
 }
@@ -224,7 +220,7 @@ func (c *Cache) entry(ctx context.Context, endpoint string, tok *oauth2.Token, r
 
 // asked is what an answer without a scope grants. Where the server has names of its own, it granted those.
 func (c *Cache) asked() []string {
-	if len(c.cfg.ExpectedScopes) > 0 {
+	if c.cfg.CheckScope && len(c.cfg.ExpectedScopes) > 0 {
 		return sorted(slices.Concat(c.cfg.Scopes, c.cfg.ExpectedScopes))
 	}
 	return sorted(c.cfg.Scopes)
@@ -232,17 +228,20 @@ func (c *Cache) asked() []string {
 
 // classify turns the library's error into ours. The library's holds the raw answer and, in its request, the secret; it
 // goes no further.
-func (c *Cache) classify(endpoint string, secret []byte, rec *recorder, err error) error {
+func (c *Cache) classify(endpoint string, secrets []string, rec *recorder, err error) error {
 	name := endpointName(endpoint)
 	var bad *answerError
 	var lib *oauth2.RetrieveError
+	var unproven *SecretError
 	isLib := errors.As(err, &lib)
 	switch {
+	case errors.As(err, &unproven):
+		return unproven
 	case rec.status == 0:
 		return &UnavailableError{Endpoint: name, Err: plainError(err)}
 	case rec.err != nil:
 		if errors.Is(rec.err, errTooLarge) {
-			return c.refuse(name, CodeInvalidResponse, rec.err.Error(), rec.status, secret)
+			return c.refuse(name, CodeInvalidResponse, rec.err.Error(), rec.status, secrets)
 		}
 		return &UnavailableError{Endpoint: name, Status: rec.status, Err: rec.err}
 	case rec.status == http.StatusTooManyRequests, rec.status == http.StatusRequestTimeout, rec.status == http.StatusTooEarly, rec.status >= 500:
@@ -250,37 +249,44 @@ func (c *Cache) classify(endpoint string, secret []byte, rec *recorder, err erro
 	case isLib && (lib.ErrorCode == "temporarily_unavailable" || lib.ErrorCode == "server_error"):
 		return &UnavailableError{Endpoint: name, Status: rec.status, RetryAfter: rec.wait()}
 	case isLib && lib.ErrorCode != "":
-		return c.refuse(name, quoteCode(lib.ErrorCode), lib.ErrorDescription, rec.status, secret)
+		return c.refuse(name, quoteCode(lib.ErrorCode), lib.ErrorDescription, rec.status, secrets)
 	case rec.status >= 300 && rec.status < 400:
-		return c.refuse(name, CodeRedirect, "redirects are not followed with credentials", rec.status, secret)
+		return c.refuse(name, CodeRedirect, "redirects are not followed with credentials", rec.status, secrets)
 	case rec.status >= 400:
-		return c.refuse(name, fmt.Sprintf("http_%d", rec.status), "", rec.status, secret)
+		return c.refuse(name, fmt.Sprintf("http_%d", rec.status), "", rec.status, secrets)
 	case errors.As(err, &bad):
-		return c.refuse(name, CodeInvalidResponse, bad.problem, rec.status, secret)
+		return c.refuse(name, CodeInvalidResponse, bad.problem, rec.status, secrets)
 	case rec.html():
-		return c.refuse(name, CodeInvalidResponse, "the answer is an HTML page, not a token", rec.status, secret)
+		return c.refuse(name, CodeInvalidResponse, "the answer is an HTML page, not a token", rec.status, secrets)
 	}
-	return c.refuse(name, CodeInvalidResponse, "the answer holds no access token", rec.status, secret)
+	return c.refuse(name, CodeInvalidResponse, "the answer holds no access token", rec.status, secrets)
 }
 
-func (c *Cache) refuse(endpoint, code, description string, status int, secret []byte) *RefusedError {
+func (c *Cache) refuse(endpoint, code, description string, status int, secrets []string) *RefusedError {
 	return &RefusedError{
-		Code: code, Description: quote(c.mask(description, secret), 200), Status: status, Endpoint: endpoint, hint: c.hint(code, secret),
+		Code: code, Description: quote(c.mask(description, secrets), 200), Status: status, Endpoint: endpoint,
+		hint: c.hint(code, secrets[len(secrets)-1]),
 	}
 }
 
-// mask takes the secret out of a server's text, in each form in which we sent it.
-func (c *Cache) mask(s string, secret []byte) string {
-	plain := string(secret)
-	escaped := url.QueryEscape(plain)
-	basic := base64.StdEncoding.EncodeToString([]byte(url.QueryEscape(c.cfg.ClientID) + ":" + escaped))
-	return strings.NewReplacer(basic, "REDACTED", escaped, "REDACTED", plain, "REDACTED").Replace(s)
+// mask takes the secrets out of a server's text, in each form in which we sent them.
+func (c *Cache) mask(s string, secrets []string) string {
+	var hide []string
+	for _, plain := range secrets {
+		escaped := url.QueryEscape(plain)
+		basic := base64.StdEncoding.EncodeToString([]byte(url.QueryEscape(c.cfg.ClientID) + ":" + escaped))
+		hide = append(hide, basic, "REDACTED", escaped, "REDACTED", plain, "REDACTED")
+	}
+	return strings.NewReplacer(hide...).Replace(s)
 }
 
-func (c *Cache) hint(code string, secret []byte) string {
+func (c *Cache) hint(code, secret string) string {
+	if c.cfg.AuthStyle == AuthAssertion && (code == "invalid_client" || code == "invalid_grant" || code == "invalid_request") {
+		return "check auth.client_id, that the server knows this key (or trusts who made the assertion), auth.assertion_audience, and this machine's clock: `tsupload doctor`"
+	}
 	switch code {
 	case "invalid_client":
-		if c.cfg.AuthStyle == AuthBasic && url.QueryEscape(string(secret)) != string(secret) {
+		if c.cfg.AuthStyle == AuthBasic && url.QueryEscape(secret) != secret {
 			return "check client_id and secret; the secret has reserved characters, which some servers do not decode with basic: try auth.auth_style: post"
 		}
 		return "check auth.client_id, the client secret, and auth.auth_style (basic or post)"

@@ -428,13 +428,17 @@ func TestNewRefuses(t *testing.T) {
 	t.Parallel()
 	good := tokencache.Config{TokenURL: "https://a/token", ClientID: "c", Secret: secretOf("s")}
 	tests := map[string]func(*tokencache.Config){
-		"neither issuer":        func(c *tokencache.Config) { c.TokenURL = "" },
-		"must be https":         func(c *tokencache.Config) { c.TokenURL = "http://a.example/token" },
-		"not an absolute URL":   func(c *tokencache.Config) { c.Issuer = "a.example" },
-		"user or a fragment":    func(c *tokencache.Config) { c.Issuer = "https://u:p@a.example" },
-		"client_id is empty":    func(c *tokencache.Config) { c.ClientID = "" },
-		"no client secret":      func(c *tokencache.Config) { c.Secret = nil },
-		"neither basic":         func(c *tokencache.Config) { c.AuthStyle = "auto" },
+		"neither issuer":      func(c *tokencache.Config) { c.TokenURL = "" },
+		"must be https":       func(c *tokencache.Config) { c.TokenURL = "http://a.example/token" },
+		"not an absolute URL": func(c *tokencache.Config) { c.Issuer = "a.example" },
+		"user or a fragment":  func(c *tokencache.Config) { c.Issuer = "https://u:p@a.example" },
+		"client_id is empty":  func(c *tokencache.Config) { c.ClientID = "" },
+		"no client secret":    func(c *tokencache.Config) { c.Secret = nil },
+		"none of basic":       func(c *tokencache.Config) { c.AuthStyle = "auto" },
+		"nothing makes":       func(c *tokencache.Config) { c.AuthStyle = tokencache.AuthAssertion },
+		"sends no assertion": func(c *tokencache.Config) {
+			c.Assert = func([]byte, tokencache.Recipient) (string, error) { return "", nil }
+		},
 		"set by its own":        func(c *tokencache.Config) { c.Params = url.Values{"client_secret": {"x"}} },
 		"is not one name":       func(c *tokencache.Config) { c.Scopes = []string{"a b"} },
 		`params: "audience" is`: func(c *tokencache.Config) { c.Audience, c.Params = "a", url.Values{"audience": {"b"}} },

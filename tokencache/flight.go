@@ -11,14 +11,15 @@ import (
 
 // flight is a fetch under way; its fields are read after done is closed.
 type flight struct {
-	done chan struct{}
-	soft bool
-	got  *held
-	err  error
+	done  chan struct{}
+	soft  bool
+	least time.Duration
+	got   *held
+	err   error
 }
 
 // current returns the entry in memory, or waits for the fetch under way, or starts one.
-func (c *Cache) current(ctx context.Context) (Entry, error) {
+func (c *Cache) current(ctx context.Context, least time.Duration) (Entry, error) {
 	// A fetch joined halfway may end in a token refused meanwhile, or be a failed renewal; one fresh look is enough.
 	for again := true; ; again = false {
 		if err := ctx.Err(); err != nil {
@@ -26,9 +27,9 @@ func (c *Cache) current(ctx context.Context) (Entry, error) {
 		}
 		now := time.Now()
 		c.mu.Lock()
-		if h := c.mem; h != nil && c.acceptable(h, now, false) {
+		if h := c.mem; h != nil && c.acceptable(h, now, false, least) {
 			if h.renewable(now) && c.flight == nil && !c.closed && !now.Before(c.softAfter) {
-				c.launch(true)
+				c.launch(true, 0)
 			}
 			c.mu.Unlock()
 			c.memoryHits.Add(1)
@@ -39,7 +40,7 @@ func (c *Cache) current(ctx context.Context) (Entry, error) {
 				c.mu.Unlock()
 				return Entry{}, ErrClosed
 			}
-			c.launch(false)
+			c.launch(false, least)
 		}
 		f := c.flight
 		c.mu.Unlock()
@@ -57,7 +58,7 @@ func (c *Cache) current(ctx context.Context) (Entry, error) {
 		c.mu.Lock()
 		refused := c.isRejected(f.got.AccessToken)
 		c.mu.Unlock()
-		if refused && again {
+		if (refused || f.least < least) && again {
 			continue
 		}
 		return f.got.Entry, nil
@@ -66,12 +67,12 @@ func (c *Cache) current(ctx context.Context) (Entry, error) {
 
 // launch starts a fetch that no caller's end can stop. It takes nothing from a caller's context either: a trace in there
 // watches the caller's own request and must not see ours. The caller of launch holds mu.
-func (c *Cache) launch(soft bool) {
-	f := &flight{done: make(chan struct{}), soft: soft}
+func (c *Cache) launch(soft bool, least time.Duration) {
+	f := &flight{done: make(chan struct{}), soft: soft, least: least}
 	c.flight = f
 	c.wg.Go(func() {
 		var got *held
-		err := rescue.Do(func() (err error) { got, err = c.obtain(c.life, soft); return err })
+		err := rescue.Do(func() (err error) { got, err = c.obtain(c.life, soft, least); return err })
 		if err != nil {
 			c.failures.Add(1)
 		}

@@ -58,9 +58,7 @@ func (c *Cache) refresh(ctx context.Context) (Entry, error) {
 	case errors.As(err, &refused):
 		c.coolDown(ctx, refused, []byte(login.RefreshToken))
 	case errors.As(err, &down) && down.RetryAfter > 0:
-		c.mu.Lock()
-		c.busy, c.busyUntil = down, time.Now().Add(down.RetryAfter)
-		c.mu.Unlock()
+		c.leaveAlone(ctx, down)
 	}
 	return e, err
 }
@@ -86,7 +84,7 @@ func (c *Cache) exchange(ctx context.Context, endpoint string, login Entry) (Ent
 	client := &http.Client{Transport: rec, CheckRedirect: noRedirects}
 	asked := time.Now().Round(0)
 	tok, err := conf.Token(context.WithValue(ctx, oauth2.HTTPClient, client))
-	c.noteQuota(ctx, rec.header)
+	c.noteQuota(ctx, rec.header, asked)
 	if err == nil && rec.expiresErr == nil {
 		err = checkToken(tok)
 	} else if err == nil {
@@ -100,9 +98,9 @@ func (c *Cache) exchange(ctx context.Context, endpoint string, login Entry) (Ent
 		c.saveLogin(context.WithoutCancel(ctx), next)
 	}
 	if err != nil {
-		err = c.loginRefusal(c.classify(endpoint, []byte(login.RefreshToken), rec, err))
+		err = c.loginRefusal(c.classify(endpoint, []string{login.RefreshToken}, rec, err))
 		if refused, ok := errors.AsType[*RefusedError](err); ok && conf.ClientSecret != "" {
-			refused.Description = c.mask(refused.Description, []byte(conf.ClientSecret))
+			refused.Description = c.mask(refused.Description, []string{conf.ClientSecret})
 		}
 		return Entry{}, err
 	}

@@ -106,7 +106,56 @@ func (c *Cache) loadRefusal() *refusal {
 func (c *Cache) forgetRefusal() {
 	if path := c.refusalPath(); path != "" {
 		_ = os.Remove(path)
+		_ = os.Remove(c.busyPath())
 	}
+}
+
+// rest is the server's wish to be left alone, kept beside the token for the same reason as a refusal.
+type rest struct {
+	Version  int       `json:"version"`
+	Endpoint string    `json:"endpoint"`
+	Status   int       `json:"status"`
+	Until    time.Time `json:"until"`
+}
+
+func (c *Cache) busyPath() string { return filepath.Join(c.cfg.LockDir, c.key+".busy") }
+
+// leaveAlone remembers how long the server is not to be asked.
+func (c *Cache) leaveAlone(ctx context.Context, e *UnavailableError) {
+	until := time.Now().Add(e.RetryAfter)
+	c.mu.Lock()
+	c.busy, c.busyUntil = e, until
+	c.mu.Unlock()
+	if c.cfg.LockDir == "" {
+		return
+	}
+	data, err := json.Marshal(rest{Version: entryVersion, Endpoint: e.Endpoint, Status: e.Status, Until: until.Round(0)})
+	if err == nil {
+		err = writePrivate(c.busyPath(), data)
+	}
+	if err != nil {
+		c.log.LogAttrs(ctx, slog.LevelDebug, "wait not kept for other processes", slog.Any("err", err))
+	}
+}
+
+// stillBusy repeats the server's wish to be left alone without asking it again.
+func (c *Cache) stillBusy(now time.Time) error {
+	c.mu.Lock()
+	e, until := c.busy, c.busyUntil
+	c.mu.Unlock()
+	if e == nil && c.cfg.LockDir != "" {
+		var r rest
+		if data, err := readPrivate(c.busyPath()); err == nil && json.Unmarshal(data, &r) == nil && r.Version == entryVersion {
+			e, until = &UnavailableError{Endpoint: r.Endpoint, Status: r.Status}, r.Until
+		}
+	}
+	// A wait that ends later than any could was written under another clock.
+	if e == nil || !now.Before(until) || until.After(now.Add(maxRetryAfter+clockTolerance)) {
+		return nil
+	}
+	again := *e
+	again.RetryAfter = until.Sub(now)
+	return &again
 }
 
 // fingerprint tells one secret from another without being a way back to it. What else changes the answer is in the key.

@@ -28,7 +28,7 @@ const (
 func (c *Cache) retrying(base http.RoundTripper) http.RoundTripper {
 	return &retryablehttp.RoundTripper{Client: &retryablehttp.Client{
 		// This client is the one that would follow a redirect. Its timeout covers one attempt, body included.
-		HTTPClient:   &http.Client{Transport: base, CheckRedirect: noRedirects, Timeout: c.cfg.Timeout / 3},
+		HTTPClient:   &http.Client{Transport: proving{base}, CheckRedirect: noRedirects, Timeout: c.cfg.Timeout / 3},
 		Logger:       nil, // the default one prints addresses with their query
 		RetryMax:     retries,
 		RetryWaitMin: retryWaitMin,
@@ -49,8 +49,9 @@ func checkRetry(ctx context.Context, resp *http.Response, err error) (bool, erro
 	if ctx.Err() != nil {
 		return false, nil //nolint:nilerr // the client keeps its own error when this one is nil
 	}
+	var unproven *SecretError
 	if err != nil {
-		return !isCertificateError(err), nil
+		return !isCertificateError(err) && !errors.As(err, &unproven), nil
 	}
 	if resp.StatusCode != http.StatusTooManyRequests && (resp.StatusCode < 500 || resp.StatusCode == http.StatusNotImplemented) {
 		return false, nil
@@ -127,15 +128,15 @@ type quota struct {
 
 func quotas(h http.Header) []quota {
 	var out []quota
-	for _, name := range []string{"Auth0-Client-Quota-Limit", "Auth0-Organization-Quota-Limit"} {
-		for part := range strings.SplitSeq(h.Get(name), ",") {
+	for _, of := range []struct{ name, whose string }{{"Auth0-Client-Quota-Limit", ""}, {"Auth0-Organization-Quota-Limit", " of the organization"}} {
+		for part := range strings.SplitSeq(h.Get(of.name), ",") {
 			q := quota{remaining: -1}
 			for field := range strings.SplitSeq(part, ";") {
 				k, v, _ := strings.Cut(strings.TrimSpace(field), "=")
 				n, err := strconv.ParseInt(v, 10, 64)
 				switch {
 				case k == "b":
-					q.bucket = quote(v, 20)
+					q.bucket = quote(v, 20) + of.whose
 				case err != nil || n < 0:
 				case k == "q":
 					q.limit = n
@@ -153,24 +154,41 @@ func quotas(h http.Header) []quota {
 	return out
 }
 
-// allotments are the quotas in an answer that was asked for at a moment.
+// rateLimit is the limit of requests that many servers tell with each answer; the moment of its reset is in Unix seconds.
+func rateLimit(h http.Header, asked time.Time) (Allotment, bool) {
+	limit, err1 := strconv.ParseInt(h.Get("X-RateLimit-Limit"), 10, 64)
+	remaining, err2 := strconv.ParseInt(h.Get("X-RateLimit-Remaining"), 10, 64)
+	if err1 != nil || err2 != nil || limit <= 0 || remaining < 0 {
+		return Allotment{}, false
+	}
+	a := Allotment{Bucket: "requests", Limit: limit, Remaining: remaining, ResetAt: asked}
+	if at, err := strconv.ParseInt(h.Get("X-RateLimit-Reset"), 10, 64); err == nil && at > 0 && at < 1<<34 {
+		a.ResetAt = time.Unix(at, 0)
+	}
+	return a, true
+}
+
+// allotments are the quotas and the rate limit in an answer that was asked for at a moment.
 func allotments(h http.Header, asked time.Time) []Allotment {
 	var list []Allotment
 	for _, q := range quotas(h) {
 		list = append(list, Allotment{Bucket: q.bucket, Limit: q.limit, Remaining: q.remaining, ResetAt: asked.Add(q.reset)})
 	}
+	if a, ok := rateLimit(h, asked); ok {
+		list = append(list, a)
+	}
 	return list
 }
 
 // noteQuota warns before the allotment ends: then every run would fail.
-func (c *Cache) noteQuota(ctx context.Context, h http.Header) {
-	for _, q := range quotas(h) {
+func (c *Cache) noteQuota(ctx context.Context, h http.Header, now time.Time) {
+	for _, a := range allotments(h, now) {
 		level := slog.LevelDebug
-		if q.remaining < q.limit/10 {
+		if a.Low(now) {
 			level = slog.LevelWarn
 		}
-		c.log.LogAttrs(ctx, level, "token allotment", slog.String("bucket", q.bucket), slog.Int64("limit", q.limit),
-			slog.Int64("remaining", q.remaining), slog.Duration("reset", q.reset))
+		c.log.LogAttrs(ctx, level, "token allotment", slog.String("bucket", a.Bucket), slog.Int64("limit", a.Limit),
+			slog.Int64("remaining", a.Remaining), slog.Time("reset_at", a.ResetAt.UTC()))
 	}
 }
 

@@ -35,9 +35,10 @@ type Entry struct {
 	Allotments []Allotment
 }
 
-// Allotment is how many tokens a server grants in a time, and how many of them were left when it granted the last.
+// Allotment is how many tokens, or requests for them, a server grants in a time, and how many of them were left when it
+// granted the last.
 type Allotment struct {
-	// Bucket is the server's name for it, such as per_hour.
+	// Bucket is the server's name for it, such as per_hour; "requests" is the rate limit of its answers.
 	Bucket string `json:"bucket"`
 	// Limit and Remaining count tokens.
 	Limit     int64 `json:"limit"`
@@ -45,6 +46,9 @@ type Allotment struct {
 	// ResetAt is when it is full again.
 	ResetAt time.Time `json:"reset_at"`
 }
+
+// Low says that less than a tenth is left, as far as is known.
+func (a Allotment) Low(now time.Time) bool { return a.Remaining*10 < a.Limit && now.Before(a.ResetAt) }
 
 // Format implements fmt.Formatter; no token is ever printed.
 func (e Entry) Format(f fmt.State, _ rune) {

@@ -266,6 +266,10 @@ func TestTransportOrigins(t *testing.T) {
 	}
 }
 
+func jwtOf(payload string) string {
+	return "e30." + base64.RawURLEncoding.EncodeToString([]byte(payload)) + ".c2ln"
+}
+
 func TestDiagnose(t *testing.T) {
 	t.Parallel()
 	now := time.Now().Unix()
@@ -286,7 +290,7 @@ func TestDiagnose(t *testing.T) {
 		{"hostile", `{"iss":"a\u001b[2J\n` + strings.Repeat("x", 5000) + `","exp":1e300,"aud":5,"scope":{}}`, []string{"no audience", "no expiry", "..."}},
 	}
 	for _, tt := range tests {
-		token := "e30." + base64.RawURLEncoding.EncodeToString([]byte(tt.payload)) + ".c2ln"
+		token := jwtOf(tt.payload)
 		got := strings.Join(c.Diagnose(token), "\n")
 		for _, w := range tt.want {
 			if !strings.Contains(got, w) {

@@ -35,7 +35,8 @@ serves every run until it nears its end.`,
 		Use:   "token",
 		Short: "Print an access token",
 		Long: `Print an access token on standard output, for use in other programs. The kept one
-is printed where it is good for long enough; otherwise one is obtained.
+is printed where it is good for long enough; otherwise one is obtained, and the
+kept one stays if that fails.
 
 This is the only command that prints a token: keep its output out of logs.`,
 		Example: `  curl -H "Authorization: Bearer $(tsupload auth token)" https://timesheets.example.com/timesheets
@@ -47,10 +48,12 @@ This is the only command that prints a token: keep its output out of logs.`,
 	cmd.AddCommand(
 		&cobra.Command{
 			Use:   "status",
-			Short: "Show whose credentials are used, and the kept token's expiry and scopes",
-			Long: `Show where the client secret comes from, who is asked for tokens, and the expiry
-and scopes of the kept token. Neither secret nor token is shown, and nothing is
-asked of the authorization server.`,
+			Short: "Show whose credentials are used, the kept token's expiry and scopes, and what tokens cost",
+			Long: `Show where the client's credentials come from (a secret, a private key, or an
+assertion of the platform), who is asked for tokens, expiry and scopes of the kept
+token, how many tokens were fetched and how many the kept ones saved, and what the
+authorization server says is left. Neither credentials nor token are shown, and
+nothing is asked of the authorization server; "tsupload doctor" does that.`,
 			Example: `  tsupload auth status
   tsupload auth status -o json`,
 			Args: cobra.NoArgs,
@@ -78,7 +81,6 @@ func runAuthStatus(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	secretFrom, secretProblem := "", ""
 	var person *loginStanding
 	if cfg.Auth.As == "person" && cfg.ForLogin() == nil {
 		cache, err := a.newCache(cfg, a.logger(cfg))
@@ -89,44 +91,56 @@ func runAuthStatus(ctx context.Context, a *app) error {
 		s := peekLogin(ctx, cache)
 		person = &s
 	}
-	if cfg.Auth.As == "person" && cfg.Auth.ClientSecret.IsZero() {
-		secretFrom = "none is needed"
-	} else if secret, err := a.resolver(tokencache.NewKeyring()).ClientSecret(ctx, cfg.Auth.ClientSecret); err == nil {
-		secretFrom = secret.From()
-	} else {
-		secretProblem = err.Error()
-		if hint := hintOf(err); hint != "" {
-			secretProblem += "; " + hint
+	now := time.Now()
+	proof := a.lookAtCredential(ctx, cfg)
+	problem := ""
+	if proof.err != nil {
+		problem = proof.err.Error()
+		if hint := hintOf(proof.err); hint != "" {
+			problem += "; " + hint
 		}
 	}
 	token, has, none := a.peekToken(ctx, cfg)
+	days := a.tokenDays(cfg)
 	server := cfg.Auth.Issuer
 	if server == "" {
 		server = cfg.Auth.TokenURL
 	}
 	if a.json() {
 		line := map[string]any{
-			"issuer": cfg.Auth.Issuer, "token_url": cfg.Auth.TokenURL, "audience": cfg.Auth.Audience, "client_id": cfg.Auth.ClientID, "auth_style": cfg.Auth.AuthStyle,
-			"as": cfg.Auth.As, "wanted_scopes": cfg.Auth.Scopes, "secret_from": secretFrom, "secret_problem": secretProblem, "store": tokenDir(cfg),
+			"issuer": cfg.Auth.Issuer, "token_url": cfg.Auth.TokenURL, "dialect": cfg.Auth.Dialect, "audience": cfg.Auth.Audience, "client_id": cfg.Auth.ClientID,
+			"auth_style": cfg.Auth.AuthStyle, "as": cfg.Auth.As, "wanted_scopes": cfg.Auth.Scopes, "store": tokenDir(cfg),
+			"credential": proof.way, "secret_from": proof.from, "secret_problem": problem, "algorithm": proof.algorithm, "key_id": proof.keyID, "assertion_expires_at": stamp(proof.expires),
 			"kept": has, "expires_at": nil, "obtained_at": nil, "scopes": []string{}, "seconds_left": nil,
 		}
+		if proof.way != "client_secret" {
+			line["auth_style"] = proof.way
+		}
+		maps.Copy(line, economyJSON(cfg, &token, has, days, now))
 		if has {
 			line["expires_at"], line["obtained_at"], line["scopes"] = stamp(token.ExpiresAt), stamp(token.ObtainedAt), token.Scopes
-			line["seconds_left"] = max(0, int64(time.Until(token.ExpiresAt).Seconds()))
+			line["seconds_left"] = max(0, int64(token.ExpiresAt.Sub(now).Seconds()))
 		}
 		if person != nil {
 			maps.Copy(line, person.fields())
 		}
 		return a.emit("auth", line)
 	}
-	if secretFrom == "" {
-		secretFrom = "none: " + secretProblem
+	from := proof.String()
+	if problem != "" {
+		from = "none: " + problem
+		if proof.from != "" {
+			from = proof.from + ": " + problem
+		}
 	}
 	t := newTable(a.stdout)
 	t.row("authorization server", orNone(server))
+	if cfg.Auth.Dialect != "" {
+		t.row("dialect", cfg.Auth.Dialect)
+	}
 	t.row("audience", orNone(cfg.Auth.Audience))
 	t.row("client", orNone(cfg.Auth.ClientID))
-	t.row("client secret", secretFrom)
+	t.row(proof.words(), from)
 	t.row("uploads go out as", cfg.Auth.As)
 	t.row("scopes asked for", orNone(strings.Join(cfg.Auth.Scopes, " ")))
 	if person != nil {
@@ -142,13 +156,23 @@ func runAuthStatus(ctx context.Context, a *app) error {
 	default:
 		t.row("token obtained", moment(token.ObtainedAt, time.Local))
 		expiry := moment(token.ExpiresAt, time.Local)
-		if left := time.Until(token.ExpiresAt); left > 0 {
+		if left := token.ExpiresAt.Sub(now); left > 0 {
 			expiry += ", in " + age(left)
 		} else {
 			expiry += ", expired"
 		}
 		t.row("token expires", expiry)
 		t.row("scopes granted", orNone(strings.Join(token.Scopes, " ")))
+	}
+	if words := economy(cfg, &token, has, days, now); words != "" {
+		t.row("tokens", words)
+	}
+	left, low := quota(&token, now)
+	if left != "" {
+		t.row("allotment", left)
+	}
+	if low {
+		a.say("warning: %s", fewTokens)
 	}
 	return t.flush()
 }
@@ -176,11 +200,7 @@ func runAuthToken(ctx context.Context, a *app, minTTL time.Duration) error {
 		return err
 	}
 	defer cache.Close()
-	token, err := cache.Token(ctx)
-	if err == nil && time.Until(token.ExpiresAt) < minTTL {
-		cache.Invalidate(token.Value) //nolint:contextcheck // a dropped token stays dropped when the request is over
-		token, err = cache.Token(ctx)
-	}
+	token, err := cache.TokenFor(ctx, minTTL)
 	if err != nil {
 		return err
 	}

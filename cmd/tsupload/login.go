@@ -162,7 +162,7 @@ func (a *app) loginConfig(cfg *config.Config, server tokencache.Metadata, networ
 	for name, value := range cfg.Auth.Params {
 		c.Params.Set(name, value)
 	}
-	if cfg.Auth.Audience != "" {
+	if cfg.Auth.Audience != "" && cfg.Auth.SendsAudience() {
 		c.Params.Set("audience", cfg.Auth.Audience)
 	}
 	if len(cfg.Auth.Resource) > 0 {

@@ -180,20 +180,10 @@ func (s *standingOf) tokenFact() web.Fact {
 
 // quotaFact is what the authorization server said is left of tokens.
 func (s *standingOf) quotaFact() web.Fact {
-	var f web.Fact
-	var words []string
-	for _, q := range s.token.Allotments {
-		text := fmt.Sprintf("%d of %d tokens left (%s)", q.Remaining, q.Limit, q.Bucket)
-		switch {
-		case q.ResetAt.Before(s.now):
-			text = fmt.Sprintf("%d tokens (%s), full again since", q.Limit, q.Bucket)
-		case q.Remaining < q.Limit/10:
-			f.Tone = web.Attention
-		}
-		words = append(words, text)
-	}
-	if f.Text = strings.Join(words, "; "); f.Text != "" {
-		f.Text += ", as told with the last token at " + moment(s.token.ObtainedAt, time.Local)
+	text, low := quota(&s.token, s.now)
+	f := web.Fact{Text: text}
+	if low {
+		f.Tone = web.Attention
 	}
 	return f
 }

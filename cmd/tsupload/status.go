@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -53,6 +54,7 @@ type standingOf struct {
 	token   tokencache.Token
 	hasIt   bool
 	noToken string // why there can be none
+	days    []tokencache.DayCount
 }
 
 // totals is the part of a run's summary that status shows.
@@ -92,6 +94,7 @@ func runStatus(ctx context.Context, a *app) error {
 		return err
 	}
 	s.token, s.hasIt, s.noToken = a.peekToken(ctx, cfg)
+	s.days = a.tokenDays(cfg)
 	if a.json() {
 		return s.json(a)
 	}
@@ -185,6 +188,12 @@ func (s *standingOf) text(a *app) error {
 		fmt.Fprintf(a.stdout, "token: expired %s ago\n", age(s.now.Sub(s.token.ExpiresAt)))
 	default:
 		fmt.Fprintf(a.stdout, "token: expires %s, scopes %s\n", moment(s.token.ExpiresAt, time.Local), clean(strings.Join(s.token.Scopes, " ")))
+	}
+	if words := economy(s.cfg, &s.token, s.hasIt, s.days, s.now); words != "" {
+		fmt.Fprintf(a.stdout, "tokens: %s\n", clean(words))
+	}
+	if left, low := quota(&s.token, s.now); low {
+		fmt.Fprintf(a.stdout, "warning: tokens: %s; %s\n", clean(left), fewTokens)
 	}
 	return s.runsText(a)
 }
@@ -310,6 +319,7 @@ func (s *standingOf) json(a *app) error {
 		return err
 	}
 	token := map[string]any{"kept": s.hasIt, "expires_at": nil, "scopes": []string{}}
+	maps.Copy(token, economyJSON(s.cfg, &s.token, s.hasIt, s.days, s.now))
 	if s.hasIt {
 		token["expires_at"], token["scopes"] = stamp(s.token.ExpiresAt), s.token.Scopes
 	}

@@ -13,8 +13,10 @@ import (
 // isTerminal tells whether a person looks at w.
 func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
-	return ok && isatty.IsTerminal(f.Fd())
+	return ok && isTerminalFd(f.Fd())
 }
+
+func isTerminalFd(fd uintptr) bool { return isatty.IsTerminal(fd) }
 
 // style is an SGR sequence (ECMA-48, section 8.3.117).
 type style string
@@ -24,6 +26,7 @@ const (
 	bold   style = "1"
 	red    style = "1;31"
 	yellow style = "33"
+	green  style = "32"
 )
 
 // paint colours text for w, if w is to have colour.

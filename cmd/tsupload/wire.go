@@ -15,11 +15,13 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/exampleco/tsupload/internal/config"
 	"github.com/exampleco/tsupload/internal/crash"
 	"github.com/exampleco/tsupload/internal/ledger"
+	"github.com/exampleco/tsupload/internal/login"
 	"github.com/exampleco/tsupload/internal/rescue"
 	"github.com/exampleco/tsupload/internal/timesheet"
 	"github.com/exampleco/tsupload/source"
@@ -90,7 +92,7 @@ func (i *identity) Close() error {
 	}
 	if i.metrics != nil {
 		s := i.cache.Stats()
-		i.metrics.TokenFetches(s.Tokens, s.Failures, s.Invalidated)
+		i.metrics.TokenFetches(s.Tokens, s.Failures, s.StoreHits, s.Invalidated)
 	}
 	return err
 }
@@ -138,21 +140,68 @@ func (a *app) newCacheOver(base http.RoundTripper, cfg *config.Config, log *slog
 	c := tokencache.Config{
 		Issuer: cfg.Auth.Issuer, TokenURL: cfg.Auth.TokenURL, ClientID: cfg.Auth.ClientID,
 		Secret: func(ctx context.Context) ([]byte, error) {
-			s, err := secrets.ClientSecret(ctx, cfg.Auth.ClientSecret)
+			s, err := readCredentials(ctx, secrets, &cfg.Auth)
 			crash.Point("C11") // a token is about to be asked for
 			return s.Reveal(), err
 		},
 		AuthStyle: tokencache.AuthStyle(cfg.Auth.AuthStyle), Scopes: cfg.Auth.Scopes, ExpectedScopes: cfg.Auth.ExpectedScopes, CheckScope: cfg.Auth.CheckScope,
-		Audience: cfg.Auth.Audience, Resources: cfg.Auth.Resource, Params: params, As: cfg.Auth.As,
+		ExpectedAudiences: cfg.Auth.TokenAudiences(), ScopeClaims: cfg.Auth.ScopeClaims, Resources: cfg.Auth.Resource, Params: params, As: cfg.Auth.As,
 		Store: newTokenStore(cfg, ring, log), LockDir: tokenDir(cfg), Transport: base, Logger: log,
 	}
-	if cfg.Auth.As == "person" {
+	if cfg.Auth.SendsAudience() {
+		c.Audience = cfg.Auth.Audience
+	}
+	switch assert := newAsserter(&cfg.Auth); {
+	case cfg.Auth.As == "person":
 		c.Grant = tokencache.GrantLogin
 		if cfg.Auth.ClientSecret.IsZero() {
 			c.Secret = nil // a public client; a secret lying about is the machine's
 		}
+	case assert != nil:
+		c.AuthStyle, c.Assert = tokencache.AuthAssertion, assert
 	}
 	return tokencache.New(c)
+}
+
+// readCredentials reads what proves who the client is: its secret, the key that
+// it signs with, or what the platform signed for it.
+func readCredentials(ctx context.Context, secrets *config.Resolver, auth *config.Auth) (config.Secret, error) {
+	switch auth.ClientAuth() {
+	case "private_key":
+		return secrets.Read(ctx, auth.PrivateKey)
+	case "assertion":
+		return secrets.Read(ctx, auth.Assertion)
+	}
+	return secrets.ClientSecret(ctx, auth.ClientSecret)
+}
+
+// newAsserter makes assertions out of what readCredentials read; nil where a
+// secret is sent as it is.
+func newAsserter(auth *config.Auth) func([]byte, tokencache.Recipient) (string, error) {
+	switch auth.ClientAuth() {
+	case "private_key":
+		return func(secret []byte, to tokencache.Recipient) (string, error) {
+			key, err := login.ParseKey(secret, auth.SigningAlg, auth.PrivateKeyID)
+			if err != nil {
+				return "", err
+			}
+			audience := to.Issuer
+			if auth.AssertionAudience == "token_endpoint" {
+				audience = to.TokenURL
+			}
+			return key.Assertion(auth.ClientID, audience, time.Now())
+		}
+	case "assertion":
+		return func(secret []byte, _ tokencache.Recipient) (string, error) {
+			text := strings.TrimSpace(string(secret))
+			// Whether it has expired, the server's clock decides.
+			if expires, err := login.CheckAssertion(text, time.Now()); err != nil && expires.IsZero() {
+				return "", err
+			}
+			return text, nil
+		}
+	}
+	return nil
 }
 
 // newTokenStore is where tokens are kept: what a login yields in the keyring,
@@ -326,8 +375,19 @@ func (a *app) newFeed(s *config.Source, opts feedOptions, log *slog.Logger) (upl
 	}
 	return uploader.Feed{
 		Name: s.Name, ID: s.ID, Source: openSource{src, after}, OnChange: s.OnChange, MaxPerDay: seconds(s.Rules.MaxHoursPerDay), Overlap: s.Rules.Overlap,
-		Part: a.mended,
+		Rounding: roundingOf(s.Rounding),
+		Part:     a.mended,
 	}, nil
+}
+
+// roundingOf is what the configuration says about rounding, such as "15m up".
+func roundingOf(text string) uploader.Rounding {
+	unit, up := strings.CutSuffix(text, " up")
+	d, err := time.ParseDuration(unit)
+	if err != nil {
+		return uploader.Rounding{} // none
+	}
+	return uploader.Rounding{Unit: timesheet.Seconds(d / time.Second), Up: up, Name: text}
 }
 
 // forgotten is the rule for timers that nobody stopped; 0 in the configuration

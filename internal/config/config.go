@@ -103,12 +103,24 @@ type Auth struct {
 	Issuer string `yaml:"issuer" check:"base_url"`
 	// Token endpoint of an authorization server without discovery. Or issuer.
 	TokenURL string `yaml:"token_url" check:"url"`
+	// The server's own way of OAuth: auth0, entra, okta, keycloak or cognito; empty: none. It decides how scopes and audience are asked for and where a token names them, unless the keys for it say otherwise.
+	Dialect string `yaml:"dialect" enum:",auth0,entra,okta,keycloak,cognito"`
 	// The API's identifier at the authorization server.
 	Audience string `yaml:"audience"`
 	// The client's id at the authorization server.
 	ClientID string `yaml:"client_id"`
-	// Reference to the client's secret; without one: the systemd credential tsupload-client-secret, then TSUPLOAD_CLIENT_SECRET, then the keyring.
+	// Reference to the client's secret; without one: the systemd credential tsupload-client-secret, then TSUPLOAD_CLIENT_SECRET, then the keyring. Or private_key, or assertion.
 	ClientSecret SecretRef `yaml:"client_secret"`
+	// Reference to a private key that the client signs with, in place of a secret (private_key_jwt): PEM (PKCS#8, PKCS#1, SEC1) or JWK; RSA, P-256 or Ed25519. A certificate in the same PEM is named in the signature.
+	PrivateKey SecretRef `yaml:"private_key"`
+	// Id by which the authorization server knows the private key (kid); a JWK may have its own.
+	PrivateKeyID string `yaml:"private_key_id"`
+	// Algorithm of signatures; empty: as the key has it (RS256 for RSA).
+	SigningAlg string `yaml:"signing_alg" enum:",RS256,PS256,ES256,EdDSA"`
+	// Reference to an assertion that the platform makes for the client, in place of a secret (workload identity), such as a projected service account token of Kubernetes. It is read again for each token.
+	Assertion SecretRef `yaml:"assertion"`
+	// Whom signatures are made out to: issuer, or token_endpoint for servers that want its URL (Entra ID, Okta).
+	AssertionAudience string `yaml:"assertion_audience" enum:",issuer,token_endpoint"`
 	// How the secret is presented: basic (header) or post (form).
 	AuthStyle string `yaml:"auth_style" enum:"basic,post"`
 	// Scopes to ask for, by default what api.supports needs: batch:upload (create:timesheets for a person), and read:timesheets for read_back.
@@ -123,8 +135,10 @@ type Auth struct {
 	TokenStore string `yaml:"token_store" enum:"auto,keyring,file"`
 	// Scopes that the token must carry, where the granted names differ from those asked for.
 	ExpectedScopes []string `yaml:"expected_scopes" check:"scope"`
-	// Check the token's scopes before the first upload.
+	// Check the token's scopes before the first upload. By default true; false for the dialect entra, whose answers do not tell them.
 	CheckScope bool `yaml:"check_scope"`
+	// Claims of a token in which scopes stand: scope, scp, permissions, roles. By default as the dialect has it, else all. Only explanations look there.
+	ScopeClaims []string `yaml:"scope_claims" enum:"scope,scp,permissions,roles"`
 	// PEM file with the certificate authorities to trust for the authorization server.
 	CAFile string `yaml:"ca_file" check:"path"`
 }
@@ -249,7 +263,7 @@ type Source struct {
 	// Reference to the URL of a check of its own, in place of notify.ping.
 	Ping SecretRef `yaml:"ping"`
 	// The tracker whose export this is, by which columns and oddities are known; auto: our own columns, or the tracker that the header tells of.
-	Preset string `yaml:"preset" enum:"auto,toggl,clockify,harvest,kimai,tempo,watson,timetagger,simple-time-tracker,clockify-cli,super-productivity,timewarrior,watson-json,clockify-api,klog,ical"`
+	Preset string `yaml:"preset" enum:"auto,toggl,clockify,harvest,kimai,tempo,watson,timetagger,simple-time-tracker,clockify-cli,super-productivity,timewarrior,watson-json,clockify-api,klog,ical,hubstaff"`
 	// Names of the export's columns, in place of the preset.
 	Columns Columns `yaml:"columns"`
 	// The one person whose hours these are, for exports without a person's column.
@@ -278,8 +292,8 @@ type Source struct {
 	Projects map[string]string `yaml:"projects"`
 	// Rules of this source; those not given are as in the top level's rules.
 	Rules Rules `yaml:"rules"`
-	// Rounding of durations. Only none is supported so far.
-	Rounding string `yaml:"rounding" enum:"none"`
+	// What a person's day is rounded to: 15m to the nearest quarter of an hour, 15m up to the next one. All entries of the source that are sent count together; what is sent stays as it is, what is not takes the remainder.
+	Rounding string `yaml:"rounding" enum:"none|1m|5m|6m|15m|30m|1m up|5m up|6m up|15m up|30m up"`
 	// What happens to entries over midnight. Only keep is supported so far.
 	Midnight string `yaml:"midnight" enum:"keep"`
 	// What happens when an entry that was sent has changed: hold (a person decides), or update where the API supports it. Only entries with an id of the tracker's can be updated.

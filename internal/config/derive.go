@@ -23,15 +23,7 @@ func (l *loader) derive() {
 			c.API.BatchSize = 500
 		}
 	}
-	if _, given := c.origins["auth.scopes"]; !given {
-		c.Auth.Scopes = []string{"batch:upload"}
-		if c.Auth.As == "person" {
-			c.Auth.Scopes = []string{"create:timesheets"}
-		}
-		if c.Supports("read_back") {
-			c.Auth.Scopes = append(c.Auth.Scopes, "read:timesheets")
-		}
-	}
+	l.deriveAuth()
 	if c.State.Dir == "" {
 		var o Origin
 		c.State.Dir, o = stateDir(l.opts)

@@ -233,9 +233,14 @@ func (l *loader) environment() {
 			l.set(lf, text, Origin{Env: EnvName(lf.key)})
 		}
 	})
-	if l.opts.getenv(EnvName("auth.client_secret")) != "" {
-		l.fault(Origin{Env: EnvName("auth.client_secret")}, "auth.client_secret", "is not read",
-			"the secret itself goes into TSUPLOAD_CLIENT_SECRET, a reference into "+EnvName("auth.client_secret")+"_FILE and the like")
+	for key, hint := range map[string]string{
+		"auth.client_secret": "the secret itself goes into TSUPLOAD_CLIENT_SECRET, a reference into ",
+		"auth.private_key":   "a reference goes into ",
+		"auth.assertion":     "a reference goes into ",
+	} {
+		if l.opts.getenv(EnvName(key)) != "" {
+			l.fault(Origin{Env: EnvName(key)}, key, "is not read", hint+EnvName(key)+"_FILE and the like")
+		}
 	}
 }
 
@@ -260,7 +265,8 @@ func (l *loader) flags() {
 // variable.
 func (l *loader) set(lf leaf, text string, o Origin) {
 	for parent, ref := range map[string]*SecretRef{
-		"auth.client_secret": &l.cfg.Auth.ClientSecret, "listen.token": &l.cfg.Listen.Token, "notify.ping": &l.cfg.Notify.Ping,
+		"auth.client_secret": &l.cfg.Auth.ClientSecret, "auth.private_key": &l.cfg.Auth.PrivateKey, "auth.assertion": &l.cfg.Auth.Assertion,
+		"listen.token": &l.cfg.Listen.Token, "notify.ping": &l.cfg.Notify.Ping,
 	} {
 		if !strings.HasPrefix(lf.key, parent+".") {
 			continue

@@ -121,7 +121,7 @@ func (l *loader) validateAuth() {
 		case slices.Contains([]string{"grant_type", "scope", "client_id", "audience", "resource"}, name):
 			l.complain(key, "is set by tsupload itself", "use the key of auth for it (scopes, client_id, audience, resource)")
 		case secretName(name):
-			l.complain(key, "carries a secret as text", "auth.client_secret takes a secret reference")
+			l.complain(key, "carries a secret as text", "client_secret, private_key and assertion take secret references")
 		}
 	}
 	for i, r := range a.Resource {
@@ -129,6 +129,9 @@ func (l *loader) validateAuth() {
 			l.complain("auth.resource["+strconv.Itoa(i)+"]", "is not a resource", "an absolute URI without a fragment (RFC 8707)")
 		}
 	}
+	l.validateClientAuth()
+	l.validateDialect()
+	l.repeated("auth.scope_claims", a.ScopeClaims)
 	if a.As == "person" {
 		l.validatePerson()
 	}
@@ -147,6 +150,9 @@ func (l *loader) validatePerson() {
 	}
 	if slices.Contains(c.Auth.Scopes, "batch:upload") {
 		l.complain("auth.scopes", "asks for batch:upload, which is for machines", "remove auth.scopes: with as: person the default is create:timesheets")
+	}
+	if way := c.Auth.ClientAuth(); way != "client_secret" {
+		l.complain("auth."+way, "is how a machine proves itself", "remove it: with as: person the person logs in; some servers want a client_secret beside that")
 	}
 	if c.Auth.TokenURL != "" {
 		l.complain("auth.token_url", "is not enough for a login", "give auth.issuer instead: the addresses of the login page and of the device grant are discovered")

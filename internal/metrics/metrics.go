@@ -90,6 +90,7 @@ type Metrics struct {
 	entrySeconds *prometheus.CounterVec
 	tokens       *prometheus.CounterVec
 	invalidated  prometheus.Counter
+	saved        prometheus.Counter
 	latency      *prometheus.HistogramVec
 	answers      *prometheus.CounterVec
 
@@ -121,6 +122,9 @@ func New(c Config) *Metrics {
 		invalidated: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "tsupload_tokens_invalidated_total", Help: "Tokens dropped before their end because the API refused them.",
 		}),
+		saved: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "tsupload_tokens_saved_total", Help: "Times that a kept token was taken over, where one would have been fetched without it.",
+		}),
 		latency: histogram("tsupload_api_request_duration_seconds", "Time from sending a request to the API until the head of its answer, or until it failed.",
 			[]float64{0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60}, "method"),
 		answers: counter("tsupload_api_answers_total", "Requests to the API by the class of the answer's status; none where there was no answer.", "method", "class"),
@@ -132,7 +136,7 @@ func New(c Config) *Metrics {
 	build.Set(1)
 	standing := &standingCollector{m}
 	m.text.MustRegister(build, standing)
-	m.all.MustRegister(build, standing, m.runs, m.duration, m.entries, m.entrySeconds, m.tokens, m.invalidated, m.latency, m.answers,
+	m.all.MustRegister(build, standing, m.runs, m.duration, m.entries, m.entrySeconds, m.tokens, m.invalidated, m.saved, m.latency, m.answers,
 		&clockCollector{m}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, s := range c.Sources {
 		m.prepare(s)
@@ -171,9 +175,11 @@ func (m *Metrics) RunEnded(r Run) {
 }
 
 // TokenFetches counts what a cache of tokens did: how often it got one, how
-// often it could not, and how many it dropped because the API refused them.
-func (m *Metrics) TokenFetches(issued, failed, invalidated int64) {
+// often it could not, how often a kept one saved that, and how many it dropped
+// because the API refused them.
+func (m *Metrics) TokenFetches(issued, failed, saved, invalidated int64) {
 	m.tokens.WithLabelValues("issued").Add(float64(issued))
 	m.tokens.WithLabelValues("failed").Add(float64(failed))
+	m.saved.Add(float64(saved))
 	m.invalidated.Add(float64(invalidated))
 }

@@ -52,7 +52,7 @@ func full(t *testing.T) *Metrics {
 		Entries: map[Kind]Tally{KindNew: {3, 300}, KindSent: {3, 300}, KindMissing: {Entries: 1}, KindInDoubt: {-1, -1}},
 	})
 	m.RunEnded(Run{Source: "globex", Started: ended.Add(-time.Hour), Ended: ended.Add(-time.Hour), Exit: 143, Outcome: OutcomeOf(143), Entries: map[Kind]Tally{}})
-	m.TokenFetches(1, 2, 3)
+	m.TokenFetches(1, 2, 4, 3)
 	for _, rt := range []roundTripper{
 		func(*http.Request) (*http.Response, error) {
 			return &http.Response{StatusCode: http.StatusCreated, Body: http.NoBody}, nil
@@ -129,6 +129,7 @@ func TestScrape(t *testing.T) {
 		`tsupload_token_fetches_total{result="issued"} 1`,
 		`tsupload_token_fetches_total{result="failed"} 2`,
 		`tsupload_tokens_invalidated_total 3`,
+		`tsupload_tokens_saved_total 4`,
 		`tsupload_api_answers_total{class="2xx",method="POST"} 1`,
 		`tsupload_api_answers_total{class="none",method="POST"} 1`,
 		`tsupload_api_request_duration_seconds_count{method="POST"} 2`,
