@@ -264,7 +264,7 @@ func (d *doctor) checkAPI(ctx context.Context) []finding {
 		return []finding{unreached(err)}
 	}
 	wrong := "see api.url: uploads go to {url}" + path
-	answered := fmt.Sprintf("answered in %s", took.Round(time.Millisecond))
+	answered := fmt.Sprintf("answered in %s", max(took.Round(time.Millisecond), time.Millisecond))
 	switch code := resp.StatusCode; {
 	case code == http.StatusUnauthorized:
 		text := "reachable, " + answered + "; an upload without a token is refused with 401"
