@@ -2,85 +2,158 @@ package source
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
-	"crypto/hmac"
-	"crypto/rand"
-	"crypto/sha256"
 	"errors"
-	"fmt"
 	"io"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"golang.org/x/text/encoding/charmap"
 	xunicode "golang.org/x/text/encoding/unicode"
 	"golang.org/x/text/transform"
+
+	"github.com/exampleco/tsupload/internal/timesheet"
 )
 
-// Anonymize writes a harmless twin of the first file, which must be CSV: the
-// same encoding, delimiter, quotation marks, lines and lengths, and the same
-// header; years are moved, times and durations stay, and every other letter and
-// digit is another one. Equal values stay equal. A file that cannot be read as
-// entries has a twin as well.
+// Anonymize writes a harmless twin of the first file: in the same form and
+// encoding, with the same header, delimiter, quotation marks, line ends and
+// lengths. Dates are moved by whole weeks, all by as many; times of day and
+// durations stay; every other letter and digit is another one. Equal values
+// stay equal, and no word of what is replaced comes up elsewhere. Of a workbook
+// only cells, number formats and formulas' results go along, of gzip no name.
+// A file that cannot be read as entries has a twin as well, as long as its
+// header can be told.
 func (r *Reading) Anonymize(ctx context.Context, to io.Writer) error {
 	h, err := r.Header(ctx)
 	if err != nil {
 		return err
 	}
 	u := r.units[0]
+	if _, err := r.Survey(ctx); err != nil && ctx.Err() != nil {
+		return err // any other fault may be what the twin is to show
+	}
 	if err := r.anonymize(ctx, u, h, to); err != nil {
 		return r.s.place(u.name, err)
 	}
 	return nil
 }
 
+// twin is the making of one.
+type twin struct {
+	r     *Reading
+	ctx   context.Context //nolint:containedctx // of the one call that it is made for
+	u     *unit
+	h     Header
+	t     *table // nil where the file could not be read
+	m     *mask
+	head  []string
+	roles []role
+	names map[string]bool // of columns
+}
+
 func (r *Reading) anonymize(ctx context.Context, u *unit, h Header, to io.Writer) error {
-	if u.made != nil && u.made.table {
-		return &Error{Message: "only CSV files can be made anonymous", HintText: "save it as CSV UTF-8 and try whether that shows the fault as well"}
+	m, err := newMask()
+	if err != nil {
+		return err
 	}
-	data, size := u.data()
+	w := &twin{r: r, ctx: ctx, u: u, h: h, m: m, head: h.Columns}
+	m.days = dayMove{zone: r.s.cfg.Location, today: r.s.today(), seen: map[timesheet.Day]struct{}{}, plain: map[timesheet.Day]struct{}{}}
+	if r.s.cfg.Rules.Future == FutureAllow {
+		m.days.today = lastSerial // far away
+	}
+	if u.form != nil {
+		w.t, w.head, m.days.format = u.form.table, u.form.table.header, u.form.date
+		if p := w.t.lay.preset; p != nil {
+			for kind := range p.skip {
+				m.kinds[kind] = true
+			}
+		}
+	}
+	w.roles, w.names = rolesOf(w.head, w.t), map[string]bool{}
+	for _, name := range w.head {
+		if word := bare(name); word != "" {
+			w.names[word] = true
+		}
+	}
+	raw, close, err := w.unpacked()
+	if err != nil {
+		return err
+	}
+	defer close()
+	write := w.table
+	size := raw.Size()
+	head, err := headOf(raw, size)
+	if err != nil {
+		return err
+	}
+	switch {
+	case isZip(head):
+		write = w.workbook
+	case isJSON(head):
+		write = w.json
+	case u.made != nil && u.made.table:
+		return &Error{Message: "there is no way to make a file of this form anonymous", HintText: "save it as CSV UTF-8 and try whether that shows the fault as well"}
+	}
+	if err := write(raw, io.Discard); err != nil {
+		return err
+	}
+	m.days.choose()
+	m.collect = false
+	clear(m.known)
+	if !u.gzipped() {
+		return write(raw, to)
+	}
+	z := gzip.NewWriter(to)
+	if err := write(raw, z); err != nil {
+		return err
+	}
+	return z.Close()
+}
+
+// gzipped tells whether the file itself is packed.
+func (u *unit) gzipped() bool {
+	head, err := headOf(u.f, u.stamp.size)
+	return err == nil && isGzip(head)
+}
+
+// unpacked is the file as it was before a table was made of it.
+func (w *twin) unpacked() (raw *io.SectionReader, close func(), err error) {
+	if !w.u.gzipped() {
+		return io.NewSectionReader(w.u.f, 0, w.u.stamp.size), func() {}, nil
+	}
+	m := &made{}
+	if err := w.r.gunzip(w.ctx, w.u, m); err != nil {
+		return nil, nil, err
+	}
+	return io.NewSectionReader(m.f, 0, m.size), func() { _ = m.close() }, nil
+}
+
+// table writes the twin of a CSV file.
+func (w *twin) table(data *io.SectionReader, to io.Writer) error {
+	size, lim := data.Size(), &w.r.s.cfg.Limits
 	head := make([]byte, min(headSize, size))
 	if _, err := data.ReadAt(head, 0); err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
-	cs, err := sniff(head, r.s.layout.encoding)
+	cs, delim, err := w.charset(data, head)
 	if err != nil {
 		return err
 	}
-	if w := newWatcher(ctxReader{ctx, io.NewSectionReader(data, 0, size)}, r.s.cfg.Limits.File); cs.auto {
-		if _, err := io.Copy(io.Discard, struct{ io.Reader }{w}); err != nil {
-			return err
-		}
-		if w.broken {
-			cs = charset{name: cp1252Name}
-		}
-	}
+	w.m.narrow = cs.name == cp1252Name
 	if _, err := to.Write(head[:cs.bom]); err != nil {
 		return err
 	}
-	delim := byte(',')
-	for _, d := range []byte(delimiters) {
-		fr := newFramer(cs.decode(io.NewSectionReader(data, int64(cs.bom), size-int64(cs.bom))), d, &r.s.cfg.Limits, nil)
-		var rec frame
-		for range headerSearch {
-			if fr.next(&rec) != nil {
-				break
-			}
-			if rec.line == h.Line && slices.Equal(rec.fields(d), h.Columns) {
-				delim = d
-			}
+	body := func() io.Reader {
+		return cs.decode(ctxReader{w.ctx, io.NewSectionReader(data, int64(cs.bom), size-int64(cs.bom))})
+	}
+	if delim == 0 {
+		if delim, err = w.delimiter(body, lim); err != nil {
+			return err
 		}
 	}
-	m, err := newMask(h.Columns)
-	if err != nil {
-		return err
-	}
 	out := cs.encode(to)
-	fr := newFramer(cs.decode(ctxReader{ctx, io.NewSectionReader(data, int64(cs.bom), size-int64(cs.bom))}), delim, &r.s.cfg.Limits, nil)
+	fr := newFramer(body(), delim, lim, nil)
 	var rec frame
 	for line, end := 1, "\n"; ; {
 		err := fr.next(&rec)
@@ -96,15 +169,136 @@ func (r *Reading) anonymize(ctx context.Context, u *unit, h Header, to io.Writer
 		}
 		text := strings.Repeat(end, rec.line-line) // lines that are blank
 		line = rec.line + max(1, bytes.Count(rec.data, []byte{'\n'}))
-		if rec.line == h.Line {
-			text += string(rec.data)
-		} else {
-			text += m.record(&rec, delim, rec.line < h.Line) + string(rest)
+		switch {
+		case rec.line < w.h.Line:
+			text += w.preamble(string(chomp(rec.data))) + string(rest)
+		case rec.line == w.h.Line:
+			text += w.heading(&rec, delim) + string(rest)
+		case w.again(&rec, delim):
+			text += w.cells(&rec, delim, func(_ int, inner string) string {
+				if w.names[bare(inner)] {
+					return inner
+				}
+				return w.m.text(inner)
+			}) + string(rest)
+		default:
+			text += w.record(&rec, delim) + string(rest)
 		}
 		if _, err := io.WriteString(out, text); err != nil {
 			return err
 		}
 	}
+}
+
+// charset is how the file was read, or else would be.
+func (w *twin) charset(data *io.SectionReader, head []byte) (charset, byte, error) {
+	if w.u.form != nil {
+		return w.u.form.charset, w.t.delim, nil
+	}
+	cs, err := sniff(head, w.r.s.layout.encoding)
+	if err != nil {
+		return cs, 0, err
+	}
+	if see := newWatcher(ctxReader{w.ctx, io.NewSectionReader(data, 0, data.Size())}, w.r.s.cfg.Limits.File); cs.auto {
+		if _, err := io.Copy(io.Discard, struct{ io.Reader }{see}); err != nil {
+			return cs, 0, err
+		}
+		if see.broken {
+			cs = charset{name: cp1252Name}
+		}
+	}
+	return cs, 0, nil
+}
+
+// delimiter is the one by which the header that was found has its columns.
+func (w *twin) delimiter(body func() io.Reader, lim *Limits) (byte, error) {
+	for _, d := range []byte(delimiters) {
+		fr := newFramer(body(), d, lim, nil)
+		var rec frame
+		for range headerSearch {
+			if err := fr.next(&rec); err != nil {
+				break
+			}
+			if rec.line == w.h.Line && slices.Equal(rec.fields(d), w.h.Columns) {
+				return d, nil
+			}
+		}
+	}
+	return ',', w.ctx.Err()
+}
+
+// preamble masks a line above the header, dates aside.
+func (w *twin) preamble(line string) string {
+	var b strings.Builder
+	last := 0
+	for _, at := range dateParts.FindAllStringIndex(line, -1) {
+		b.WriteString(w.m.text(line[last:at[0]]) + w.m.days.move(line[at[0]:at[1]], w.m.collect))
+		last = at[1]
+	}
+	return b.String() + w.m.text(line[last:])
+}
+
+// heading is the header, in which only days are moved.
+func (w *twin) heading(rec *frame, delim byte) string {
+	return w.cells(rec, delim, func(_ int, inner string) string {
+		if whole, _ := wholeDate(strings.TrimSpace(inner)); whole {
+			return w.m.days.move(inner, w.m.collect)
+		}
+		return inner
+	})
+}
+
+// again tells whether a row is a header for the second time: most of its cells
+// are names of columns.
+func (w *twin) again(rec *frame, delim byte) bool {
+	names, others := 0, 0
+	for _, cell := range rec.fields(delim) {
+		if word := bare(cell); w.names[word] {
+			names++
+		} else if word != "" {
+			others++
+		}
+	}
+	return names > 2 && names > 2*others
+}
+
+// record is a row without its line end.
+func (w *twin) record(rec *frame, delim byte) string {
+	return w.cells(rec, delim, func(i int, inner string) string { return w.m.value(inner, w.role(i)) })
+}
+
+func (w *twin) role(i int) role {
+	if i < len(w.roles) {
+		return w.roles[i]
+	}
+	return rolePersonal
+}
+
+// cells rewrites a record cell by cell, each within its quotation marks.
+func (w *twin) cells(rec *frame, delim byte, each func(i int, inner string) string) string {
+	var b strings.Builder
+	if rec.bad != "" {
+		for i, cell := range strings.Split(string(chomp(rec.data)), string(rune(delim))) {
+			if i > 0 {
+				b.WriteByte(delim)
+			}
+			b.WriteString(each(i, cell))
+		}
+		return b.String()
+	}
+	for i, pos := 0, 0; pos >= 0; i++ {
+		var raw []byte
+		raw, pos = rec.field(delim, pos)
+		if i > 0 {
+			b.WriteByte(delim)
+		}
+		if inner := string(raw); len(raw) > 1 && raw[0] == '"' {
+			b.WriteString(`"` + each(i, inner[1:len(inner)-1]) + `"`)
+		} else {
+			b.WriteString(each(i, inner))
+		}
+	}
+	return b.String()
 }
 
 // encode is the way back of decode.
@@ -118,193 +312,4 @@ func (c charset) encode(w io.Writer) io.WriteCloser {
 		return transform.NewWriter(w, charmap.Windows1252.NewEncoder())
 	}
 	return transform.NewWriter(w, transform.Nop)
-}
-
-// mask puts other letters and digits in the place of those of values.
-type mask struct {
-	key    []byte // of this twin alone, so that no value can be found by trying
-	years  int
-	timed  map[int]bool // columns whose digits are times, durations or hours
-	fixed  map[string]bool
-	dates  *regexp.Regexp
-	clocks *regexp.Regexp
-}
-
-func newMask(header []string) (*mask, error) {
-	m := &mask{key: make([]byte, 32), timed: map[int]bool{}, fixed: map[string]bool{}}
-	if _, err := rand.Read(m.key); err != nil {
-		return nil, err
-	}
-	// Four years and their multiples have the same days, of leap years as well.
-	m.years = 4 * (1 + int(m.key[0])%3)
-	// Words that say how a row is to be read, and of nobody.
-	for w := range strings.FieldsSeq("yes no true false ja nein oui non si break regular timesheet utc") {
-		m.fixed[w] = true
-	}
-	m.dates = regexp.MustCompile(`\b(?:((?:19|20)\d\d)([-./]\d\d?[-./]\d\d?)|(\d\d?[-./]\d\d?[-./])((?:19|20)\d\d|\d\d)|((?:19|20)\d\d)(\d{4}T\d{6}))`)
-	m.clocks = regexp.MustCompile(`^-?\d+:\d\d(:\d\d)?([.,]\d+)?( ?[AaPp][Mm])?$`)
-	for i, h := range header {
-		m.fixed[bare(h)] = true // in a second header, too
-		for field, column := range Guess([]string{h}) {
-			switch field {
-			case "start", "end", "duration", "hours":
-				m.timed[i] = column != ""
-			}
-		}
-		// Rates and amounts are nobody's business, hours are what it is about.
-		if f := fold(h); strings.HasPrefix(f, "hours") || strings.HasPrefix(f, "duration") {
-			m.timed[i] = true
-		}
-	}
-	return m, nil
-}
-
-// record is a row without its line end.
-func (m *mask) record(rec *frame, delim byte, above bool) string {
-	if above {
-		return m.text(string(chomp(rec.data)), false)
-	}
-	var b strings.Builder
-	if rec.bad != "" {
-		for i, cell := range strings.Split(string(chomp(rec.data)), string(rune(delim))) {
-			if i > 0 {
-				b.WriteByte(delim)
-			}
-			b.WriteString(m.value(cell, m.timed[i]))
-		}
-		return b.String()
-	}
-	for i, pos := 0, 0; pos >= 0; i++ {
-		var raw []byte
-		raw, pos = rec.field(delim, pos)
-		if i > 0 {
-			b.WriteByte(delim)
-		}
-		b.WriteString(m.value(string(raw), m.timed[i]))
-	}
-	return b.String()
-}
-
-// value masks a cell as it stands in the file.
-func (m *mask) value(raw string, timed bool) string {
-	inner, quote := raw, ""
-	if len(raw) > 1 && raw[0] == '"' {
-		inner, quote = raw[1:len(raw)-1], `"`
-	}
-	if m.fixed[bare(inner)] || m.clocks.MatchString(strings.TrimSpace(inner)) {
-		return raw
-	}
-	return quote + m.text(inner, timed && !strings.ContainsFunc(inner, unicode.IsLetter)) + quote
-}
-
-// text masks letters and digits, but moves what is a date; keep keeps digits.
-func (m *mask) text(s string, keep bool) string {
-	var b strings.Builder
-	last := 0
-	for _, at := range m.dates.FindAllStringSubmatchIndex(s, -1) {
-		b.WriteString(m.letters(s[last:at[0]], keep))
-		group := func(i int) string {
-			if at[2*i] < 0 {
-				return ""
-			}
-			return s[at[2*i]:at[2*i+1]]
-		}
-		b.WriteString(m.year(group(1)) + group(2) + group(3) + m.year(group(4)) + m.year(group(5)) + group(6))
-		last = at[1]
-		// The time of day behind a date belongs to it.
-		if n := len(stampTail.FindString(s[last:])); n > 0 {
-			b.WriteString(s[last : last+n])
-			last += n
-		}
-	}
-	b.WriteString(m.letters(s[last:], keep))
-	return b.String()
-}
-
-var stampTail = regexp.MustCompile(`^[T ]\d\d?:\d\d(:\d\d(\.\d+)?)?( ?[AaPp][Mm]\b|Z|[+-]\d\d:?\d\d)?`)
-
-func (m *mask) year(s string) string {
-	n, err := strconv.Atoi(s)
-	if err != nil {
-		return s
-	}
-	if len(s) == 2 {
-		return fmt.Sprintf("%02d", (n+100-m.years)%100)
-	}
-	return strconv.Itoa(n - m.years)
-}
-
-// shuffled is an alphabet in another order, at each place of a text another.
-func (m *mask) shuffled(alphabet string, at int) []rune {
-	mac := hmac.New(sha256.New, m.key)
-	fmt.Fprintf(mac, "%s %d", alphabet, at)
-	by := mac.Sum(nil)
-	out := []rune(alphabet)
-	for i := len(out) - 1; i > 0; i-- {
-		j := int(by[i%len(by)]) % (i + 1)
-		out[i], out[j] = out[j], out[i]
-	}
-	return out
-}
-
-func (m *mask) letters(s string, keep bool) string {
-	if s == "" {
-		return s
-	}
-	mac := hmac.New(sha256.New, m.key)
-	mac.Write([]byte(s))
-	stream := mac.Sum(nil)
-	used, at := 0, 0
-	// Short texts and numbers that differ must not become the same.
-	short := utf8.RuneCountInString(s) <= 3 || strings.Trim(s, "0123456789") == ""
-	pick := func(c rune, from string) rune {
-		if short {
-			to := m.shuffled(from, at)
-			return to[max(slices.Index([]rune(from), c), 0)]
-		}
-		if used == len(stream) {
-			mac.Write(stream)
-			stream, used = mac.Sum(nil), 0
-		}
-		used++
-		r := []rune(from)
-		return r[int(stream[used-1])%len(r)]
-	}
-	const lower, upper = "abcdefghijklmnopqrstuvwxyz", "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-	first := true
-	return strings.Map(func(c rune) rune {
-		at++
-		number := c >= '0' && c <= '9'
-		lead := number && first
-		first = !number
-		switch {
-		case number && keep, c < utf8.RuneSelf && !unicode.IsLetter(c) && !number:
-			return c
-		case lead && c != '0':
-			return pick(c, "123456789")
-		case number && lead:
-			return c // a zero in front says that there is padding
-		case number:
-			return pick(c, "0123456789")
-		case c >= 'a' && c <= 'z':
-			return pick(c, lower)
-		case c < utf8.RuneSelf:
-			return pick(c, upper)
-		case !unicode.IsLetter(c) && !unicode.IsNumber(c) && c < 0x2190, c == utf8.RuneError:
-			return c // signs
-		case c <= 0xff && unicode.IsUpper(c):
-			return pick(c, "ÄÖÜÉÈÀ")
-		case c <= 0xff:
-			return pick(c, "äöüéèà")
-		case unicode.In(c, unicode.Mn, unicode.Cf):
-			return c
-		case utf8.RuneLen(c) == 2:
-			return pick(c, "āčēģīķ")
-		case utf8.RuneLen(c) == 3 && c < 0x2190:
-			return pick(c, "ẁẃẅ")
-		case utf8.RuneLen(c) == 3:
-			return pick(c, "漢字文")
-		}
-		return pick(c, "😀😁😂")
-	}, s)
 }

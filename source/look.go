@@ -330,4 +330,3 @@ func (l *looker) findings(decided []timesheet.Decision) []timesheet.Decision {
 	}
 	return out
 }
-

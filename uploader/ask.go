@@ -37,6 +37,6 @@ func (u *Uploader) Ask(ctx context.Context, parcel int64, stopping <-chan struct
 // empty where the entries that are sent carry nothing of the kind.
 func (u *Uploader) ExternalID(w *timesheet.Waiting) string {
 	return u.client.enc.externalID(&timesheet.Entry{
-		ID: w.ID, Person: w.Person, Day: w.Day, Project: w.Project, Duration: w.Seconds,
+		ID: w.ID, Person: w.Person, Day: w.Day, Project: w.Project, Duration: w.Seconds, Rounding: w.Rounding,
 	}, w.Key)
 }

@@ -175,23 +175,24 @@ func (u *Uploader) look(ctx context.Context, p *timesheet.Parcel, r *Report, wai
 	}
 	for i, pos := range sent {
 		if fates[i].State == timesheet.StateSent {
-			r.settle(p.Source, p.Entries[pos].Duration, !r.recovered.IsZero() && p.Since.After(r.recovered))
+			r.settle(p.Source, &p.Entries[pos], !r.recovered.IsZero() && p.Since.After(r.recovered))
 		}
 	}
 	return answer, u.cfg.Ledger.Decide(ctx, p.ID, sent, fates, "read back from the API")
 }
 
 // settle counts an entry that a read-back found.
-func (r *Report) settle(source string, d timesheet.Seconds, fellNow bool) {
+func (r *Report) settle(source string, e *timesheet.Entry, fellNow bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	ends := r.ends(source)
-	r.Sent.add(d)
-	ends.Sent.add(d)
+	r.Sent.addEntry(e)
+	ends.Sent.addEntry(e)
 	if fellNow {
 		for _, t := range []*Tally{&r.InDoubt, &ends.InDoubt} {
 			t.Rows--
-			t.Seconds -= d
+			t.Seconds -= e.Duration
+			t.Rounding -= e.Rounding
 		}
 	}
 }
@@ -237,7 +238,7 @@ func (u *Uploader) find(ctx context.Context, p *timesheet.Parcel) (found map[int
 
 // holds tells whether what the API stores is what a replacement makes of it.
 func holds(s *Stored, e *timesheet.Entry) bool {
-	return s.Person == e.Person && s.Day == e.Day && s.Project == e.Project && s.Seconds == e.Duration
+	return s.Person == e.Person && s.Day == e.Day && s.Project == e.Project && s.Seconds == e.Rounded()
 }
 
 // Stored is an entry as the API has it.

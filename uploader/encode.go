@@ -113,9 +113,9 @@ func (f *field) value(b []byte, e *timesheet.Entry, key timesheet.Packed) []byte
 	case "project":
 		return appendString(b, e.Project)
 	case "hours":
-		return e.Duration.AppendHours(b)
+		return e.Rounded().AppendHours(b)
 	case "seconds":
-		return strconv.AppendInt(b, int64(e.Duration), 10)
+		return strconv.AppendInt(b, int64(e.Rounded()), 10)
 	case "external_id":
 		return append(hex.AppendEncode(append(b, '"'), key[:]), '"')
 	case "id":

@@ -38,6 +38,8 @@ type judgement struct {
 	withdrawn       []timesheet.Packed // planned, never sent, gone from the source
 	released        []timesheet.Packed // held or refused for what is no longer so
 	missing         []timesheet.Packed // sent, gone from the source
+	rounded         []timesheet.Packed // planned, with no time left of the rounded day
+	roundings       []timesheet.Rounded
 }
 
 // personDay is one person's day in a plan.
@@ -48,6 +50,7 @@ type personDay struct {
 	absent  []timesheet.Known
 	held    []timesheet.Known // held or refused so far for what the read may have mended
 	former  []timesheet.Known // what sources have sent that are no longer configured
+	lines   lines
 }
 
 // judge looks at every day as a whole and moves entries of the plan that must
@@ -63,7 +66,7 @@ func (p *plan) judge(survey *timesheet.Survey) error {
 			return err
 		}
 	}
-	if err := p.tx.Days(func(day timesheet.Day, known []timesheet.Known, added []timesheet.Fresh) error {
+	if err := p.tx.Days(p.feed.Rounding.Unit > 0, func(day timesheet.Day, known []timesheet.Known, added []timesheet.Fresh) error {
 		complete := survey.Complete && (survey.Window == nil || survey.Window.Has(day))
 		for name, d := range p.byPerson(known, added) {
 			// Who is gone as a whole need not have deleted anything: the export may
@@ -71,12 +74,15 @@ func (p *plan) judge(survey *timesheet.Survey) error {
 			d.present = d.present || window != nil && window.Has(day) && p.people[name]
 			p.judgePerson(&v, name, day, d, complete)
 		}
-		return nil
+		return p.round(&v, roundTogether)
 	}); err != nil {
 		return err
 	}
 	if v.suspects >= suspectAtLeast && v.suspects*suspectPart > v.added {
 		return &readingError{suspects: v.suspects, added: v.added}
+	}
+	if err := p.round(&v, 0); err != nil {
+		return err
 	}
 	for _, m := range []struct {
 		keys []timesheet.Packed
@@ -86,6 +92,7 @@ func (p *plan) judge(survey *timesheet.Survey) error {
 		{v.overfull, timesheet.Fate{State: timesheet.StateHeld, Reason: timesheet.ReasonDayTotal, Detail: "the person's day is longer than max_hours_per_day"}},
 		{v.overlapping, p.overlapFate()},
 		{v.doubled, timesheet.Fate{State: timesheet.StateRejected, Reason: timesheet.ReasonDuplicateID, Detail: "its id stands for two contents in one read"}},
+		{v.rounded, timesheet.Fate{State: timesheet.StateSkipped, Reason: timesheet.ReasonRounded}},
 		{v.withdrawn, timesheet.Fate{State: timesheet.StateSkipped, Reason: timesheet.ReasonWithdrawn}},
 		{v.released, timesheet.Fate{State: timesheet.StateNew}},
 	} {
@@ -144,6 +151,9 @@ func (p *plan) byPerson(known []timesheet.Known, added []timesheet.Fresh) map[st
 		if k.State != timesheet.StateSkipped && k.State != timesheet.StateRejected {
 			d.total += k.Seconds
 		}
+		if p.feed.Rounding.Unit > 0 || k.Rounding != 0 {
+			d.lines.known(&k, p.changes)
+		}
 	}
 	for _, f := range added {
 		d := of(f.Person)
@@ -170,10 +180,16 @@ func atAPI(s timesheet.State) bool {
 }
 
 func (p *plan) judgePerson(v *judgement, name string, day timesheet.Day, d *personDay, complete bool) {
+	d.present = d.present || p.refused[personOn{name, day}]
+	proof := d.present && complete && !p.feed.Part
+	for i := range d.absent {
+		if k := &d.absent[i]; !proof && !k.Missing && p.feed.Rounding.Unit > 0 {
+			d.lines.known(k, nil)
+		}
+	}
 	if p.feed.Part {
 		d.absent = partial(d)
 	}
-	d.present = d.present || p.refused[personOn{name, day}]
 	gone := map[timesheet.Seconds]int{}
 	anyGone := false
 	for _, k := range d.absent {
@@ -181,10 +197,10 @@ func (p *plan) judgePerson(v *judgement, name string, day timesheet.Day, d *pers
 		case atAPI(k.State):
 			gone[k.Seconds]++
 			anyGone = true
-			if d.present && complete && !p.feed.Part && k.State == timesheet.StateSent {
+			if proof && k.State == timesheet.StateSent {
 				v.missing = append(v.missing, k.Key)
 			}
-		case d.present && complete && !p.feed.Part && k.State != timesheet.StateSkipped:
+		case proof && k.State != timesheet.StateSkipped:
 			v.withdrawn = append(v.withdrawn, k.Key)
 		}
 	}
@@ -201,6 +217,9 @@ func (p *plan) judgePerson(v *judgement, name string, day timesheet.Day, d *pers
 		if !still && !p.feed.Part {
 			v.released = append(v.released, k.Key)
 			p.report.release(k.State, k.Reason, name, day, k.Seconds)
+			if p.feed.Rounding.Unit > 0 || k.Rounding != 0 {
+				d.lines.open = append(d.lines.open, line{key: k.Key, seconds: k.Seconds, rounding: k.Rounding, seen: true})
+			}
 		}
 	}
 	for _, k := range d.former {
@@ -208,6 +227,9 @@ func (p *plan) judgePerson(v *judgement, name string, day timesheet.Day, d *pers
 	}
 	for _, f := range d.added {
 		if !f.New {
+			if f.State == timesheet.StateSent { // assumed to be
+				d.lines.read, d.lines.sent = d.lines.read+f.Seconds, d.lines.sent+f.Seconds
+			}
 			continue
 		}
 		v.added++
@@ -229,11 +251,27 @@ func (p *plan) judgePerson(v *judgement, name string, day timesheet.Day, d *pers
 		case overfull:
 			v.overfull = append(v.overfull, f.Key)
 			p.report.move(timesheet.StateHeld, timesheet.ReasonDayTotal, name, day, f.Seconds)
+		case p.feed.Rounding.Unit > 0:
+			d.lines.open = append(d.lines.open, line{key: f.Key, seconds: f.Seconds, fresh: true})
 		}
 	}
+	p.roundDay(v, name, day, &d.lines)
 	if p.feed.Overlap == OverlapWarn {
 		p.report.Overlaps += overlapsOn(d.added)
 	}
+}
+
+// roundTogether is how many roundings are written together.
+const roundTogether = 16384
+
+// round writes down how entries are rounded, if they are more than most.
+func (p *plan) round(v *judgement, most int) error {
+	if len(v.roundings) <= most {
+		return nil
+	}
+	err := p.tx.Round(v.roundings)
+	v.roundings = v.roundings[:0]
+	return err
 }
 
 // partial makes of what a read of only some rows lacks what can still be said:

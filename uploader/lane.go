@@ -274,17 +274,17 @@ func (l *laneRun) tally(s *timesheet.Settlement, p *timesheet.Parcel, positions 
 		if s.Each != nil {
 			fate = s.Each[pos-s.Batch.From]
 		}
-		switch d := p.Entries[pos].Duration; fate.State {
+		switch e := &p.Entries[pos]; fate.State {
 		case timesheet.StateSent:
-			l.r.Sent.add(d)
-			ends.Sent.add(d)
+			l.r.Sent.addEntry(e)
+			ends.Sent.addEntry(e)
 		case timesheet.StateRejected, timesheet.StateHeld:
-			l.r.Refused.add(d)
-			ends.Refused.add(d)
+			l.r.Refused.addEntry(e)
+			ends.Refused.addEntry(e)
 			refused++
 		case timesheet.StateInDoubt:
-			l.r.InDoubt.add(d)
-			ends.InDoubt.add(d)
+			l.r.InDoubt.addEntry(e)
+			ends.InDoubt.addEntry(e)
 		case timesheet.StateNew:
 			if s.Each == nil {
 				done = false

@@ -95,7 +95,7 @@ func (o *overlaps) find(tx Planning) error {
 	}
 	var last timesheet.Day
 	late := map[string][]stretch{} // of the last day, into this one
-	return tx.Days(func(day timesheet.Day, known []timesheet.Known, added []timesheet.Fresh) error {
+	return tx.Days(false, func(day timesheet.Day, known []timesheet.Known, added []timesheet.Fresh) error {
 		days := map[string][]stretch{}
 		for i := range added {
 			if f := &added[i]; f.Start >= 0 {

@@ -51,7 +51,7 @@ func (u *Uploader) planFeed(ctx context.Context, feed *Feed, s *SourceReport) er
 		return err
 	}
 	defer tx.Rollback()
-	p := &plan{cfg: &u.cfg, feed: feed, tx: tx, report: s, assumed: assumed, lanes: u.cfg.API.lanes(), bad: map[timesheet.Packed]bool{}, refused: map[personOn]bool{}, renewed: map[timesheet.Packed]uint64{}, overlaps: newOverlaps(feed)}
+	p := &plan{cfg: &u.cfg, feed: feed, tx: tx, report: s, assumed: assumed, lanes: u.cfg.API.lanes(), bad: map[timesheet.Packed]bool{}, refused: map[personOn]bool{}, renewed: map[timesheet.Packed]uint64{}, overlaps: newOverlaps(feed), changes: map[timesheet.Packed]timesheet.Seconds{}}
 	if survey.Window != nil {
 		p.people = map[string]bool{}
 	}
@@ -113,6 +113,9 @@ func (u *Uploader) lastSettled(ctx context.Context, feed *Feed) (*lastRead, erro
 	if json.Unmarshal(summary, s) != nil {
 		return nil, nil //nolint:nilerr // an older program's summary; the source is simply read again
 	}
+	if s.Rounding != feed.Rounding.Name {
+		return nil, nil // what was rounded away may not be now
+	}
 	for o := range s.Outcomes {
 		if o.State == timesheet.StateHeld || o.State == timesheet.StateRejected || o.State == timesheet.StateInDoubt {
 			// A person has settled it since: only the plan can tell how.
@@ -166,6 +169,9 @@ type plan struct {
 	// people have entries in the read; kept only where an absence from it is
 	// judged for whole days.
 	people map[string]bool
+	// changes are sent entries that are about to be replaced, with how long they
+	// are then; kept only where days are rounded.
+	changes map[timesheet.Packed]timesheet.Seconds
 	// overlaps is nil unless entries that overlap are held or refused.
 	overlaps *overlaps
 }
@@ -300,6 +306,7 @@ func (p *plan) known(e *timesheet.Entry, k *timesheet.Known) error {
 			return p.tx.Restore(k)
 		case changed:
 			p.count(e, k.AmendedState, k.AmendedReason)
+			p.change(e, k, k.AmendedState == timesheet.StateNew)
 			return nil
 		}
 	case timesheet.StateHeld:
@@ -313,7 +320,7 @@ func (p *plan) known(e *timesheet.Entry, k *timesheet.Known) error {
 			return renew() // nothing of the old content was ever accepted
 		}
 	case timesheet.StateSkipped:
-		if k.Reason == timesheet.ReasonWithdrawn {
+		if k.Reason == timesheet.ReasonWithdrawn || k.Reason == timesheet.ReasonRounded && p.feed.Rounding.Unit == 0 {
 			return renew()
 		}
 	default: // what is on the wire, or in doubt, must be settled first
@@ -328,12 +335,20 @@ func (p *plan) amend(e *timesheet.Entry, k *timesheet.Known) error {
 		planned, err := p.tx.Amend(e, k, timesheet.Fate{State: timesheet.StateNew}, p.lane(e), p.lanes)
 		if err != nil || planned {
 			p.count(e, timesheet.StateNew, timesheet.ReasonChanged)
+			p.change(e, k, planned)
 			return err
 		}
 	}
 	p.count(e, timesheet.StateHeld, timesheet.ReasonChanged)
 	_, err := p.tx.Amend(e, k, timesheet.Fate{State: timesheet.StateHeld, Reason: timesheet.ReasonChanged, Detail: "differs from what was sent"}, p.lane(e), p.lanes)
 	return err
+}
+
+// change notes how long a sent entry is going to be.
+func (p *plan) change(e *timesheet.Entry, k *timesheet.Known, planned bool) {
+	if planned && p.feed.Rounding.Unit > 0 {
+		p.changes[k.Key] = e.Duration
+	}
 }
 
 // lane keeps a person's day together: two requests for it are never in flight

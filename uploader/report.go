@@ -17,9 +17,20 @@ import (
 type Tally struct {
 	Rows    int               `json:"rows"`
 	Seconds timesheet.Seconds `json:"seconds"`
+	// Rounding is what the rounding of days adds to Seconds of what is sent.
+	Rounding timesheet.Seconds `json:"rounding,omitempty"`
 }
 
 func (t *Tally) add(s timesheet.Seconds) { t.Rows++; t.Seconds += s }
+
+// addEntry counts an entry of a request.
+func (t *Tally) addEntry(e *timesheet.Entry) {
+	t.add(e.Duration)
+	t.Rounding += e.Rounding
+}
+
+// Rounded is how long the rows are on the wire.
+func (t *Tally) Rounded() timesheet.Seconds { return t.Seconds + t.Rounding }
 
 // Outcome is what became of rows of a source, with its reason.
 type Outcome struct {
@@ -57,6 +68,9 @@ type SourceReport struct {
 	Withdrawn       int // planned entries that are gone from the source
 	Missing         int // sent entries that are gone from the source
 	Overlaps        int
+	// Rounding is to what days are rounded, by the configuration's word; empty
+	// where they are not.
+	Rounding string
 	// Hours are those of the entries read, a row in two files counted once; nil
 	// unless Config.Hours is set.
 	Hours *timesheet.Hours
@@ -70,7 +84,7 @@ const maxWeeks = 2000
 
 func (s *SourceReport) reset() {
 	hours := s.Hours != nil
-	*s = SourceReport{Name: s.Name, ID: s.ID, Files: s.Files, Notes: s.Notes}
+	*s = SourceReport{Name: s.Name, ID: s.ID, Files: s.Files, Notes: s.Notes, Rounding: s.Rounding}
 	s.init()
 	if hours {
 		s.Hours = &timesheet.Hours{}
@@ -128,6 +142,7 @@ func (s *SourceReport) collapse() {
 			}
 			all[to][state].Rows += t.Rows
 			all[to][state].Seconds += t.Seconds
+			all[to][state].Rounding += t.Rounding
 		}
 	}
 	s.Weeks = all
@@ -156,6 +171,19 @@ func (s *SourceReport) release(state timesheet.State, reason timesheet.Reason, p
 		t.Seconds -= d
 	}
 	s.count(timesheet.StateNew, "", person, day, true, d)
+}
+
+// round counts what rounding adds to an entry that is about to be sent.
+func (s *SourceReport) round(change bool, person string, day timesheet.Day, add timesheet.Seconds) {
+	if add == 0 {
+		return
+	}
+	reason := timesheet.Reason("")
+	if change {
+		reason = timesheet.ReasonChanged
+	}
+	s.tally(timesheet.StateNew, reason).Rounding += add
+	s.week(timesheet.StateNew, person, day).Rounding += add
 }
 
 // twice takes an entry that another file of the read has too from new to
@@ -217,6 +245,7 @@ type sourceJSON struct {
 	Weeks           []weekJSON
 	Missing         int
 	Overlaps        int
+	Rounding        string `json:",omitempty"`
 }
 
 type outcomeJSON struct {
@@ -236,7 +265,7 @@ type weekJSON struct {
 func (s *SourceReport) MarshalJSON() ([]byte, error) {
 	j := sourceJSON{
 		Files: s.Files, Notes: s.Notes, Complete: s.Complete, Rows: s.Rows, Seconds: s.Seconds, Outside: s.Outside, Window: s.Window,
-		Missing: s.Missing, Overlaps: s.Overlaps,
+		Missing: s.Missing, Overlaps: s.Overlaps, Rounding: s.Rounding,
 	}
 	for o, t := range s.Outcomes {
 		j.Outcomes = append(j.Outcomes, outcomeJSON{o, *t})
@@ -257,16 +286,16 @@ func (s *SourceReport) UnmarshalJSON(b []byte) error {
 	}
 	s.init()
 	s.Files, s.Notes, s.Complete, s.Rows, s.Seconds, s.Outside, s.Window = j.Files, j.Notes, j.Complete, j.Rows, j.Seconds, j.Outside, j.Window
-	s.Missing, s.Overlaps = j.Missing, j.Overlaps
+	s.Missing, s.Overlaps, s.Rounding = j.Missing, j.Overlaps, j.Rounding
 	for _, o := range j.Outcomes {
-		s.Outcomes[o.Outcome] = &Tally{o.Rows, o.Seconds}
+		s.Outcomes[o.Outcome] = &Tally{Rows: o.Rows, Seconds: o.Seconds}
 	}
 	for _, w := range j.Weeks {
 		k := Week{w.Person, w.All, w.Monday}
 		if s.Weeks[k] == nil {
 			s.Weeks[k] = map[timesheet.State]*Tally{}
 		}
-		s.Weeks[k][w.State] = &Tally{w.Rows, w.Seconds}
+		s.Weeks[k][w.State] = &Tally{Rows: w.Rows, Seconds: w.Seconds}
 	}
 	return nil
 }
@@ -308,7 +337,7 @@ type Report struct {
 func newReport(cfg Config) *Report {
 	r := &Report{RunID: cfg.RunID, Started: time.Now(), DryRun: cfg.DryRun, Level: cfg.API.Level(), Promise: cfg.API.Promise(), Ends: map[string]*Ends{}, expect: cfg.Expect}
 	for i := range cfg.Feeds {
-		s := &SourceReport{Name: cfg.Feeds[i].Name, ID: cfg.Feeds[i].ID}
+		s := &SourceReport{Name: cfg.Feeds[i].Name, ID: cfg.Feeds[i].ID, Rounding: cfg.Feeds[i].Rounding.Name}
 		s.init()
 		if cfg.Hours {
 			s.Hours = &timesheet.Hours{}
@@ -376,7 +405,7 @@ func (r *Report) Total(state timesheet.State) Tally {
 	for _, s := range r.Sources {
 		for o, t := range s.Outcomes {
 			if o.State == state {
-				sum.Rows, sum.Seconds = sum.Rows+t.Rows, sum.Seconds+t.Seconds
+				sum.Rows, sum.Seconds, sum.Rounding = sum.Rows+t.Rows, sum.Seconds+t.Seconds, sum.Rounding+t.Rounding
 			}
 		}
 	}

@@ -92,7 +92,9 @@ type Planning interface {
 	Index(twice func(timesheet.Fresh)) error
 	// Cover adds days of which an absence means something.
 	Cover(w timesheet.Window)
-	Days(judge func(day timesheet.Day, known []timesheet.Known, added []timesheet.Fresh) error) error
+	// Round notes what rounding adds to entries that are not on the wire.
+	Round(list []timesheet.Rounded) error
+	Days(unsent bool, judge func(day timesheet.Day, known []timesheet.Known, added []timesheet.Fresh) error) error
 	Hold(keys []timesheet.Packed, fate timesheet.Fate) error
 	Missing(absent, back []timesheet.Packed) error
 	SeenMissing() ([]timesheet.Packed, error)
@@ -113,6 +115,8 @@ type Feed struct {
 	// Overlap is what to do about entries of one person that overlap in time:
 	// OverlapWarn, OverlapHold or OverlapReject; empty does nothing.
 	Overlap string
+	// Rounding is to what every person's day of the source is rounded.
+	Rounding Rounding
 	// Part says that the read is a few rows of the source (mended ones): that
 	// the others are absent from it means nothing.
 	Part bool

@@ -171,7 +171,7 @@ func differs(cfg *config.Config, w *timesheet.Waiting, s *uploader.Stored) (what
 	if plain("project") && s.Project != w.Project {
 		what = append(what, fmt.Sprintf("project %q", s.Project))
 	}
-	if plain("hours") && s.Seconds != w.Seconds {
+	if plain("hours") && s.Seconds != w.Seconds+w.Rounding {
 		what = append(what, "hours "+s.Seconds.Clock())
 	}
 	return what
@@ -186,7 +186,7 @@ type difference struct {
 
 func (c *comparison) lines(cfg *config.Config) (list []difference, same int) {
 	for key, w := range c.sent {
-		d := difference{sign: "+", ref: w.Ref, apiID: w.Remote, person: w.Person, project: w.Project, origin: w.Origin.String(), day: w.Day, seconds: w.Seconds, what: "the API does not have it"}
+		d := difference{sign: "+", ref: w.Ref, apiID: w.Remote, person: w.Person, project: w.Project, origin: w.Origin.String(), day: w.Day, seconds: w.Seconds + w.Rounding, what: "the API does not have it"}
 		if s, ok := c.found[key]; ok {
 			d.sign, d.apiID = "=", s.ID
 			what := differs(cfg, w, &s)

@@ -97,7 +97,7 @@ func runEntries(ctx context.Context, a *app, opts entriesOptions) error {
 		if a.json() {
 			return a.emit("entry", waitingJSON(cfg, w))
 		}
-		t.row(w.Ref, stateOf(w), dayOf(w), w.Person, w.Project, w.Seconds.Clock(), sourceName(cfg, w.Source), w.Origin.String(), hintCell(w))
+		t.row(w.Ref, stateOf(w), dayOf(w), w.Person, w.Project, hoursOf(w), sourceName(cfg, w.Source), w.Origin.String(), hintCell(w))
 		return nil
 	})
 	more := errors.Is(err, errEnough)
@@ -129,6 +129,14 @@ func stateOf(w *timesheet.Waiting) string {
 		s += ", missing"
 	}
 	return s
+}
+
+// hoursOf is how long an entry is, and to what that is rounded.
+func hoursOf(w *timesheet.Waiting) string {
+	if w.Rounding == 0 {
+		return w.Seconds.Clock()
+	}
+	return w.Seconds.Clock() + " (" + (w.Seconds + w.Rounding).Clock() + " rounded)"
 }
 
 // dayOf is an entry's day; rows that never became entries may have none.

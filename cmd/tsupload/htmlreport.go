@@ -138,6 +138,15 @@ func sourcePage(s *uploader.SourceReport) web.SourceReport {
 	if s.Outside.Rows > 0 {
 		page.Outcomes = append(page.Outcomes, web.Standing{State: timesheet.StateSkipped, Label: "outside of --since/--until", Rows: s.Outside.Rows, Seconds: s.Outside.Seconds})
 	}
+	if s.Rounding != "" {
+		fresh := uploader.Tally{}
+		for o, t := range s.Outcomes {
+			if o.State == timesheet.StateNew {
+				fresh.Seconds, fresh.Rounding = fresh.Seconds+t.Seconds, fresh.Rounding+t.Rounding
+			}
+		}
+		page.Notes = append(page.Notes, fmt.Sprintf("days are rounded to %s: what is new of them, %s hours, comes to %s", s.Rounding, fresh.Seconds.Clock(), fresh.Rounded().Clock()))
+	}
 	page.Notes = append(page.Notes, sourceNotes(s)...)
 	return page
 }
@@ -192,7 +201,7 @@ func verdictOf(r *uploader.Report, waiting int, more, broken bool) web.Verdict {
 	if r.DryRun {
 		did, n = "Would send", r.Total(timesheet.StateNew)
 	}
-	what := fmt.Sprintf("%s %s, %s hours", did, count(n.Rows, "entry"), n.Seconds.Clock())
+	what := fmt.Sprintf("%s %s, %s hours", did, count(n.Rows, "entry"), n.Seconds.Clock()) + roundedTo(n)
 	var unread []string
 	for _, s := range r.Sources {
 		if s.Err != nil {

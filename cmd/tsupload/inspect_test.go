@@ -165,7 +165,7 @@ func TestInspect(t *testing.T) {
 	if code != exitOK {
 		t.Errorf("got exit %d", code)
 	}
-	contains(t, out, `form: JSON`, `keys of the records`, `"start" +start`, `project: "tags.0"`, `user: "USER-ID"`)
+	contains(t, out, `form: JSON`, `keys of the records`, `"start" +start`, `"tags.0" +project`, `preset: "timewarrior"`, `user: "USER-ID"`)
 }
 
 // What a file leaves open is taken in the way that refuses the fewest rows, and
@@ -237,8 +237,9 @@ func TestAnonymize(t *testing.T) {
 	if code, _, log := invoke(t, "", "inspect", "--anonymize", out, export); code != exitUsage || !strings.Contains(log, "exists") {
 		t.Errorf("got exit %d\n%s", code, log)
 	}
+	contains(t, said, `31 entries`)
 	none := filepath.Join(t.TempDir(), "none.csv")
-	if code, _, log := invoke(t, "[]", "inspect", "--anonymize", none, "-"); code != exitSource || !strings.Contains(log, "only CSV") {
+	if code, _, log := invoke(t, "<html>", "inspect", "--anonymize", none, "-"); code != exitSource || !strings.Contains(log, "login page") {
 		t.Errorf("got exit %d\n%s", code, log)
 	}
 	if _, err := os.Stat(none); err == nil {

@@ -281,6 +281,9 @@ func (in *inspection) guess(ctx context.Context) bool {
 		cfg.User, open = "USER-ID", question{what: "person", why: "no column says whose hours these are", key: "user", taken: "USER-ID"}
 	}
 	t := in.try(ctx, cfg)
+	if len(t.found.Header.Columns) == 0 {
+		return false // these columns make no source
+	}
 	if t.err != nil && columns["date"] == "" && columns["start"] == "" {
 		return false // nothing is gained: the first error says more
 	}

@@ -113,7 +113,13 @@ func sourceText(b *strings.Builder, r *uploader.Report, s *uploader.SourceReport
 		fmt.Fprintf(b, "  unchanged since everything in it was settled; not read again\n")
 	}
 	t := tabwriter.NewWriter(b, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintf(t, "  \trows\thours\t\n  read\t%d\t%s\t\n", s.Rows, s.Seconds.Clock())
+	rounded := func(is, none string) string { // the cells of the column that only rounding has
+		if s.Rounding == "" {
+			return ""
+		}
+		return cmp.Or(is, none) + "\t"
+	}
+	fmt.Fprintf(t, "  \trows\thours\t%s\n  read\t%d\t%s\t%s\n", rounded("rounded", ""), s.Rows, s.Seconds.Clock(), rounded("", ""))
 	for _, o := range outcomeOrder(s) {
 		tally := s.Outcomes[o]
 		if tally.Rows == 0 {
@@ -126,10 +132,14 @@ func sourceText(b *strings.Builder, r *uploader.Report, s *uploader.SourceReport
 		case o.State == timesheet.StateNew && r.DryRun:
 			name = "new, to be sent"
 		}
-		fmt.Fprintf(t, "  %s\t%d\t%s\t\n", name, tally.Rows, tally.Seconds.Clock())
+		sent := ""
+		if o.State == timesheet.StateNew {
+			sent = tally.Rounded().Clock()
+		}
+		fmt.Fprintf(t, "  %s\t%d\t%s\t%s\n", name, tally.Rows, tally.Seconds.Clock(), rounded(sent, ""))
 	}
 	if s.Outside.Rows > 0 {
-		fmt.Fprintf(t, "  outside of --since/--until\t%d\t%s\t\n", s.Outside.Rows, s.Outside.Seconds.Clock())
+		fmt.Fprintf(t, "  outside of --since/--until\t%d\t%s\t%s\n", s.Outside.Rows, s.Outside.Seconds.Clock(), rounded("", ""))
 	}
 	_ = t.Flush()
 	weeksText(b, s)
@@ -175,13 +185,17 @@ func weeksText(b *strings.Builder, s *uploader.SourceReport) {
 		return cmp.Or(cmp.Compare(x.Person, y.Person), cmp.Compare(x.Monday, y.Monday))
 	})
 	t := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(t, "\n  person\tweek\tnew\tknown\tother\n")
+	head := "new"
+	if s.Rounding != "" {
+		head = "new\trounded"
+	}
+	fmt.Fprintf(t, "\n  person\tweek\t%s\tknown\tother\n", head)
 	for _, w := range weeks {
-		var fresh, known, other timesheet.Seconds
+		var fresh, rounded, known, other timesheet.Seconds
 		for state, tally := range s.Weeks[w] {
 			switch state {
 			case timesheet.StateNew:
-				fresh += tally.Seconds
+				fresh, rounded = fresh+tally.Seconds, rounded+tally.Rounded()
 			case timesheet.StateSent:
 				known += tally.Seconds
 			default:
@@ -199,7 +213,11 @@ func weeksText(b *strings.Builder, s *uploader.SourceReport) {
 			person = "(nobody)"
 		}
 		year, week := w.Monday.Time().ISOWeek()
-		fmt.Fprintf(t, "  %s\t%d-W%02d\t%s\t%s\t%s\n", person, year, week, blank(fresh), blank(known), blank(other))
+		cells := blank(fresh)
+		if s.Rounding != "" {
+			cells += "\t" + blank(rounded)
+		}
+		fmt.Fprintf(t, "  %s\t%d-W%02d\t%s\t%s\t%s\n", person, year, week, cells, blank(known), blank(other))
 	}
 	_ = t.Flush()
 }
@@ -241,9 +259,9 @@ func endText(b *strings.Builder, r *uploader.Report, waiting []*timesheet.Waitin
 		switch {
 		case r.DryRun:
 			fresh := r.Total(timesheet.StateNew)
-			fmt.Fprintf(b, "would send %s, %s hours\n", count(fresh.Rows, "entry"), fresh.Seconds.Clock())
+			fmt.Fprintf(b, "would send %s, %s hours%s\n", count(fresh.Rows, "entry"), fresh.Seconds.Clock(), roundedTo(fresh))
 		default:
-			fmt.Fprintf(b, "sent %s, %s hours, in %s, %s\n", count(r.Sent.Rows, "entry"), r.Sent.Seconds.Clock(), count(r.Requests, "request"), r.Ended.Sub(r.Started).Round(time.Millisecond))
+			fmt.Fprintf(b, "sent %s, %s hours%s, in %s, %s\n", count(r.Sent.Rows, "entry"), r.Sent.Seconds.Clock(), roundedTo(r.Sent), count(r.Requests, "request"), r.Ended.Sub(r.Started).Round(time.Millisecond))
 			if r.Refused.Rows > 0 {
 				fmt.Fprintf(b, "refused by the API: %s, %s hours\n", count(r.Refused.Rows, "entry"), r.Refused.Seconds.Clock())
 			}
@@ -261,6 +279,14 @@ func endText(b *strings.Builder, r *uploader.Report, waiting []*timesheet.Waitin
 	if next := nextStep(r, waiting); next != "" && !quiet && !bare {
 		fmt.Fprintf(b, "next: %s\n", next)
 	}
+}
+
+// roundedTo says what rounding made of the hours that are sent, where it did.
+func roundedTo(t uploader.Tally) string {
+	if t.Rounding == 0 {
+		return ""
+	}
+	return " (" + t.Rounded().Clock() + " rounded)"
 }
 
 // nextStep is what to run next.
@@ -295,7 +321,7 @@ func reportJSON(w io.Writer, r *uploader.Report, waiting []*timesheet.Waiting) e
 		outcomes := []map[string]any{}
 		for _, o := range outcomeOrder(s) {
 			if t := s.Outcomes[o]; t.Rows > 0 {
-				outcomes = append(outcomes, map[string]any{"state": plannedState(o.State), "reason": o.Reason, "rows": t.Rows, "seconds": t.Seconds})
+				outcomes = append(outcomes, tallyJSON(s, t, map[string]any{"state": plannedState(o.State), "reason": o.Reason}))
 			}
 		}
 		files := []map[string]any{}
@@ -305,7 +331,7 @@ func reportJSON(w io.Writer, r *uploader.Report, waiting []*timesheet.Waiting) e
 		line := map[string]any{
 			"type": "source", "schema": 1, "dry_run": r.DryRun, "name": s.Name, "rows": s.Rows, "seconds": s.Seconds, "unchanged": s.Unchanged,
 			"outside": s.Outside, "outcomes": outcomes, "files": files, "notes": s.Notes, "weeks": weeksJSON(s),
-			"overlaps": s.Overlaps, "mended": s.Mended, "withdrawn": s.Withdrawn, "missing": s.Missing,
+			"overlaps": s.Overlaps, "mended": s.Mended, "withdrawn": s.Withdrawn, "missing": s.Missing, "rounding": s.Rounding,
 		}
 		if s.Err != nil {
 			line["error"], line["hint"] = s.Err.Error(), hintOf(s.Err)
@@ -336,6 +362,16 @@ func reportJSON(w io.Writer, r *uploader.Report, waiting []*timesheet.Waiting) e
 	return enc.Encode(line)
 }
 
+// tallyJSON adds to line how many rows there are, how long they are, and, where
+// days are rounded, what that adds to what is sent of them.
+func tallyJSON(s *uploader.SourceReport, t *uploader.Tally, line map[string]any) map[string]any {
+	line["rows"], line["seconds"] = t.Rows, t.Seconds
+	if s.Rounding != "" {
+		line["rounding"] = t.Rounding
+	}
+	return line
+}
+
 // plannedState is the state as the plan sees it: sent before is known.
 func plannedState(s timesheet.State) string {
 	if s == timesheet.StateSent {
@@ -360,7 +396,7 @@ func weeksJSON(s *uploader.SourceReport) []map[string]any {
 	for _, w := range weeks {
 		for _, state := range slices.Sorted(maps.Keys(s.Weeks[w])) {
 			if t := s.Weeks[w][state]; t.Rows > 0 {
-				list = append(list, map[string]any{"person": w.Person, "monday": w.Monday.String(), "state": plannedState(state), "rows": t.Rows, "seconds": t.Seconds})
+				list = append(list, tallyJSON(s, t, map[string]any{"person": w.Person, "monday": w.Monday.String(), "state": plannedState(state)}))
 			}
 		}
 	}

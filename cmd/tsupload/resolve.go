@@ -225,7 +225,7 @@ func (a *app) resolved(ctx context.Context, cfg *config.Config, l *ledger.Ledger
 			}
 			continue
 		}
-		if _, err := fmt.Fprintf(a.stdout, "%s (%s, %s %s, %s hours): was %s, %s\n", w.Ref, clean(w.Origin.String()), clean(w.Person), dayOf(w), w.Seconds.Clock(), standing(w.State, w.Reason), outcome); err != nil {
+		if _, err := fmt.Fprintf(a.stdout, "%s (%s, %s %s, %s hours): was %s, %s\n", w.Ref, clean(w.Origin.String()), clean(w.Person), dayOf(w), hoursOf(w), standing(w.State, w.Reason), outcome); err != nil {
 			return err
 		}
 	}

@@ -298,7 +298,7 @@ nothing lost. Running it again is always safe.`,
 	})
 	root.PersistentPreRunE = func(*cobra.Command, []string) error { return a.checkFlags() }
 	root.AddCommand(
-		newRunCommand(a), newInspectCommand(a),
+		newRunCommand(a), newInspectCommand(a), newInitCommand(a),
 		newStatusCommand(a), newEntriesCommand(a), newWhyCommand(a), newResolveCommand(a), newRejectsCommand(a), newCheckCommand(a),
 		newLedgerCommand(a), newAuthCommand(a), newDoctorCommand(a), newConfigCommand(a), newSandboxCommand(a), newVersionCommand(a),
 	)
@@ -358,13 +358,15 @@ func (a *app) checkFlags() error {
 }
 
 // load reads the configuration.
-func (a *app) load() (*config.Config, error) {
+func (a *app) load() (*config.Config, error) { return config.Load(a.loadOptions()) }
+
+func (a *app) loadOptions() config.LoadOptions {
 	home, _ := os.UserHomeDir()
 	root := false
 	if u, err := user.Current(); err == nil {
 		root = u.Uid == "0"
 	}
-	return config.Load(config.LoadOptions{
+	return config.LoadOptions{
 		Path: a.configPath, Getenv: a.getenv, Flags: a.overrides, Home: home, Root: root,
 		ValidateSchedule: func(expr, zone string) error {
 			location, err := loadLocation(zone)
@@ -380,7 +382,7 @@ func (a *app) load() (*config.Config, error) {
 			return err
 		},
 		ValidateTemplate: notify.CheckTemplate,
-	})
+	}
 }
 
 // logger writes to standard error: for people by default, for machines on demand.

@@ -13,8 +13,10 @@ import (
 // isTerminal tells whether a person looks at w.
 func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
-	return ok && isatty.IsTerminal(f.Fd())
+	return ok && isTerminalFd(f.Fd())
 }
+
+func isTerminalFd(fd uintptr) bool { return isatty.IsTerminal(fd) }
 
 // style is an SGR sequence (ECMA-48, section 8.3.117).
 type style string

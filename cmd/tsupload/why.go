@@ -121,7 +121,7 @@ func explainEntry(ctx context.Context, a *app, cfg *config.Config, l *ledger.Led
 		{"day", dayOf(w)},
 		{"person", w.Person},
 		{"project", w.Project},
-		{"hours", w.Seconds.Clock()},
+		{"hours", hoursOf(w)},
 		{"tracker's id", w.ID},
 		{"API's id", w.Remote},
 		{"attempts", numberOf(attempts)},

@@ -375,8 +375,19 @@ func (a *app) newFeed(s *config.Source, opts feedOptions, log *slog.Logger) (upl
 	}
 	return uploader.Feed{
 		Name: s.Name, ID: s.ID, Source: openSource{src, after}, OnChange: s.OnChange, MaxPerDay: seconds(s.Rules.MaxHoursPerDay), Overlap: s.Rules.Overlap,
-		Part: a.mended,
+		Rounding: roundingOf(s.Rounding),
+		Part:     a.mended,
 	}, nil
+}
+
+// roundingOf is what the configuration says about rounding, such as "15m up".
+func roundingOf(text string) uploader.Rounding {
+	unit, up := strings.CutSuffix(text, " up")
+	d, err := time.ParseDuration(unit)
+	if err != nil {
+		return uploader.Rounding{} // none
+	}
+	return uploader.Rounding{Unit: timesheet.Seconds(d / time.Second), Up: up, Name: text}
 }
 
 // forgotten is the rule for timers that nobody stopped; 0 in the configuration

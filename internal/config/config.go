@@ -292,8 +292,8 @@ type Source struct {
 	Projects map[string]string `yaml:"projects"`
 	// Rules of this source; those not given are as in the top level's rules.
 	Rules Rules `yaml:"rules"`
-	// Rounding of durations. Only none is supported so far.
-	Rounding string `yaml:"rounding" enum:"none"`
+	// What a person's day is rounded to: 15m to the nearest quarter of an hour, 15m up to the next one. All entries of the source that are sent count together; what is sent stays as it is, what is not takes the remainder.
+	Rounding string `yaml:"rounding" enum:"none|1m|5m|6m|15m|30m|1m up|5m up|6m up|15m up|30m up"`
 	// What happens to entries over midnight. Only keep is supported so far.
 	Midnight string `yaml:"midnight" enum:"keep"`
 	// What happens when an entry that was sent has changed: hold (a person decides), or update where the API supports it. Only entries with an id of the tracker's can be updated.

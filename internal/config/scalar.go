@@ -141,7 +141,7 @@ func enumOf(tag reflect.StructTag) []string {
 		return nil
 	}
 	switch {
-	case strings.Contains(e, " "):
+	case strings.Contains(e, " | "):
 		return strings.Split(e, " ")
 	case strings.Contains(e, "|"):
 		return strings.Split(e, "|")

@@ -72,7 +72,7 @@ func benchPlan(b *testing.B, l *Ledger, from, to int) {
 	if err := p.Index(func(timesheet.Fresh) {}); err != nil {
 		b.Fatal(err)
 	}
-	if err := p.Days(func(timesheet.Day, []timesheet.Known, []timesheet.Fresh) error { return nil }); err != nil {
+	if err := p.Days(false, func(timesheet.Day, []timesheet.Known, []timesheet.Fresh) error { return nil }); err != nil {
 		b.Fatal(err)
 	}
 	if err := p.Commit(); err != nil {

@@ -26,6 +26,7 @@ const (
 // packer gathers the entries of one parcel.
 type packer struct {
 	records, facts, rest []byte
+	rounding             []byte
 	n                    int
 	seconds              timesheet.Seconds
 	file                 string
@@ -55,6 +56,9 @@ func (p *packer) add(key timesheet.Packed, digest uint64, e *timesheet.Entry) {
 	b = putString(b, e.Notes)
 	b = putTime(b, e.Start)
 	p.rest = putTime(b, e.End)
+	if e.Rounding != 0 {
+		p.rounding = putRounding(p.rounding, p.n, e.Rounding)
+	}
 	p.n++
 	p.seconds += e.Duration
 }

@@ -26,8 +26,9 @@ func (p *Planning) Cover(w timesheet.Window) {
 // entries that this plan adds, or entries of this source that the ledger has
 // and the read has not. known holds all entries of that day, those of other
 // sources too.
-// The slices are only good until judge returns.
-func (p *Planning) Days(judge func(day timesheet.Day, known []timesheet.Known, added []timesheet.Fresh) error) error {
+// With unsent, days with known entries that wait to be sent are gone through
+// too. The slices are only good until judge returns.
+func (p *Planning) Days(unsent bool, judge func(day timesheet.Day, known []timesheet.Known, added []timesheet.Fresh) error) error {
 	slices.SortFunc(p.seen, func(a, b timesheet.Packed) int { return bytes.Compare(a[:], b[:]) })
 	days := make([]timesheet.Day, 0, len(p.days))
 	for d := range p.days {
@@ -49,7 +50,7 @@ func (p *Planning) Days(judge func(day timesheet.Day, known []timesheet.Known, a
 			added = append(added, p.shown(f))
 		}
 		at = end
-		known, err := p.knownOn(day, len(added) > 0)
+		known, err := p.knownOn(day, len(added) > 0, unsent || p.rounds)
 		if err != nil {
 			return explain("plan", err)
 		}
@@ -83,8 +84,8 @@ type place struct {
 
 // knownOn lists what the ledger had on a day before this plan.
 // Unless all is set, nothing is listed where the read has all of it and nothing
-// is held.
-func (p *Planning) knownOn(day timesheet.Day, all bool) ([]timesheet.Known, error) {
+// is held, nor, with unsent, still to be sent.
+func (p *Planning) knownOn(day timesheet.Day, all, unsent bool) ([]timesheet.Known, error) {
 	if p.total == 0 {
 		return nil, nil
 	}
@@ -123,8 +124,9 @@ func (p *Planning) knownOn(day timesheet.Day, all bool) ([]timesheet.Known, erro
 	}
 	// A held or refused entry may be let go by what the day has become.
 	judged := func(x place) bool {
-		state, _ := p.stateAt(x.parcel, int(x.pos))
-		return !x.seen || state == timesheet.StateHeld || state == timesheet.StateRejected
+		state, reason := p.stateAt(x.parcel, int(x.pos))
+		return !x.seen || state == timesheet.StateHeld || state == timesheet.StateRejected ||
+			unsent && (state == timesheet.StateNew || reason == timesheet.ReasonRounded)
 	}
 	if !all && !slices.ContainsFunc(places, judged) {
 		return nil, nil
@@ -141,7 +143,7 @@ func (p *Planning) knownOn(day timesheet.Day, all bool) ([]timesheet.Known, erro
 		f := facts.of[x.pos]
 		k := timesheet.Known{
 			Key: x.key, Digest: x.digest, Person: p.persons[f.person], Project: p.persons[f.project], Seconds: timesheet.Seconds(f.seconds), Seen: x.seen,
-			Missing: p.missing[x.key], Source: facts.source,
+			Rounding: getRounding(facts.rounding, int(x.pos)), Missing: p.missing[x.key], Source: facts.source,
 		}
 		k.State, k.Reason = p.stateAt(x.parcel, int(x.pos))
 		known = append(known, k)
@@ -173,6 +175,9 @@ func (p *Planning) factsOf(parcel int64) (parcelFacts, error) {
 	err = eachFact(blob, n, func(i int, person, project, _, _ string, _ int, _ timesheet.Day, s timesheet.Seconds) {
 		facts.of[i] = fact{person: p.person(person), project: p.person(project), seconds: uint32(s)}
 	})
+	if err == nil && p.rounds {
+		facts.rounding, err = roundingOf(p.ctx, p.tx, parcel)
+	}
 	p.facts[parcel] = facts
 	return facts, err
 }
@@ -319,6 +324,11 @@ func split(ctx context.Context, tx *sql.Tx, parcel int64, positions []int, fate 
 	}
 	if _, err := tx.ExecContext(ctx, `INSERT INTO content VALUES (?,?)`, id, child.rest); err != nil {
 		return 0, err
+	}
+	if child.rounding != nil {
+		if _, err := tx.ExecContext(ctx, `INSERT INTO rounding VALUES (?,?)`, id, child.rounding); err != nil {
+			return 0, err
+		}
 	}
 	gone := make([]byte, 0, 2*len(moved))
 	for i, pos := range moved {

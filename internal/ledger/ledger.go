@@ -217,7 +217,7 @@ func Open(ctx context.Context, opts Options) (*Ledger, error) {
 		return nil, explain("open the ledger", err)
 	}
 	if opts.ReadOnly {
-		if err := overlay(ctx, l.reader); err != nil {
+		if err := errors.Join(older(ctx, l.reader), overlay(ctx, l.reader)); err != nil {
 			_ = l.Close()
 			return nil, explain("open the ledger", err)
 		}

@@ -58,8 +58,8 @@ func (l *Ledger) Ready(ctx context.Context, sources []string) ([]timesheet.Lane,
 }
 
 const parcelSQL = `SELECT s.name, p.lane, p.lanes, p.op, p.target, p.state, p.reason, p.detail, p.n, p.settled, p.begun, p.gone,
-		p.since, p.absent, p.attempts, p.idem_key, p.key_expires, p.body, d.records, d.facts, c.rest
-	FROM parcel p JOIN source s ON s.id = p.source JOIN detail d ON d.parcel = p.id LEFT JOIN content c ON c.parcel = p.id WHERE p.id = ?`
+		p.since, p.absent, p.attempts, p.idem_key, p.key_expires, p.body, d.records, d.facts, c.rest, r.seconds
+	FROM parcel p JOIN source s ON s.id = p.source JOIN detail d ON d.parcel = p.id LEFT JOIN content c ON c.parcel = p.id LEFT JOIN rounding r ON r.parcel = p.id WHERE p.id = ?`
 
 // Parcel reads one parcel with its entries.
 func (l *Ledger) Parcel(ctx context.Context, id int64) (*timesheet.Parcel, error) {
@@ -74,16 +74,21 @@ func loadParcel(ctx context.Context, q queryer, id int64) (*timesheet.Parcel, er
 func scanParcel(row *sql.Row, id int64) (*timesheet.Parcel, error) {
 	p := &timesheet.Parcel{ID: id}
 	var n int
-	var gone, records, facts, rest []byte
+	var gone, records, facts, rest, rounding []byte
 	var since, absent, expires int64
 	err := row.Scan(&p.Source, &p.Lane, &p.Lanes, &p.Op, &p.Target, &p.State, &p.Reason, &p.Detail, &n, &p.Settled, &p.Begun, &gone,
-		&since, &absent, &p.Attempts, &p.IdempotencyKey, &expires, &p.Body, &records, &facts, &rest)
+		&since, &absent, &p.Attempts, &p.IdempotencyKey, &expires, &p.Body, &records, &facts, &rest, &rounding)
 	if err != nil {
 		return nil, err
 	}
 	p.Since, p.AbsentSince, p.KeyExpires = timeOf(since), timeOf(absent), timeOf(expires)
 	p.Gone = getPositions(gone, n)
 	p.Keys, p.Entries, err = unpack(p.Source, records, facts, rest, n)
+	for i := range len(rounding) / 4 {
+		if i < len(p.Entries) {
+			p.Entries[i].Rounding = getRounding(rounding, i)
+		}
+	}
 	return p, err
 }
 

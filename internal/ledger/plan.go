@@ -40,6 +40,7 @@ type Planning struct {
 	total      int64              // entries in the ledger
 	held       int64              // those of the source
 	amendments bool               // there are any
+	rounds     bool               // entries have been rounded, in this plan or before
 	bulk       *bulk              // nil: entries are looked up in the table
 	seen       []timesheet.Packed // known keys met, when nothing is loaded
 	states     map[int64]parcelState
@@ -61,8 +62,9 @@ type parcelState struct {
 
 // parcelFacts is what the judge needs of a parcel's entries.
 type parcelFacts struct {
-	source string
-	of     []fact
+	source   string
+	of       []fact
+	rounding []byte
 }
 
 type fact struct {
@@ -148,6 +150,9 @@ func (p *Planning) start(rows int) error {
 		return nil
 	}
 	if err := p.tx.QueryRowContext(p.ctx, `SELECT EXISTS (SELECT 1 FROM amendment)`).Scan(&p.amendments); err != nil {
+		return err
+	}
+	if err := p.tx.QueryRowContext(p.ctx, `SELECT EXISTS (SELECT 1 FROM rounding)`).Scan(&p.rounds); err != nil {
 		return err
 	}
 	if err := p.loadStates(); err != nil {

@@ -193,7 +193,7 @@ func (l *Ledger) eachOf(ctx context.Context, id int64, only int, f *Filter, each
 		e := &p.Entries[i]
 		w := timesheet.Waiting{
 			Ref: timesheet.Ref(p.Keys[i]), Key: p.Keys[i], State: p.State, Reason: p.Reason, Detail: p.Detail, Source: p.Source, Origin: e.Origin,
-			Person: e.Person, Day: e.Day, Project: e.Project, Seconds: e.Duration, ID: e.ID, Parcel: id, Pos: i, At: timeOf(changed),
+			Person: e.Person, Day: e.Day, Project: e.Project, Seconds: e.Duration, Rounding: e.Rounding, ID: e.ID, Parcel: id, Pos: i, At: timeOf(changed),
 		}
 		if p.State == timesheet.StateNew {
 			switch {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"strings"
 
 	"github.com/exampleco/tsupload/internal/crash"
 )
@@ -183,7 +184,15 @@ CREATE TABLE slot (
 	PRIMARY KEY (source, name)
 ) WITHOUT ROWID;
 `,
+	roundingTable,
 }
+
+// roundingTable has what rounding adds to the entries of a parcel; see
+// rounding.go.
+const roundingTable = `CREATE TABLE rounding (
+	parcel  INTEGER PRIMARY KEY,
+	seconds BLOB NOT NULL
+)`
 
 // migrate brings the schema up to date; a ledger from a newer program is refused.
 func migrate(ctx context.Context, db *sql.DB) error {
@@ -217,4 +226,15 @@ func migrate(ctx context.Context, db *sql.DB) error {
 		}
 	}
 	return nil
+}
+
+// older lets a reader, which may not change a ledger, do with one that no newer
+// program has opened for writing yet.
+func older(ctx context.Context, db *sql.DB) error {
+	var version int
+	if err := db.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version); err != nil || version >= len(migrations) {
+		return err
+	}
+	_, err := db.ExecContext(ctx, strings.Replace(roundingTable, "CREATE", "CREATE TEMP", 1))
+	return err
 }

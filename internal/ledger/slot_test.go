@@ -4,6 +4,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/exampleco/tsupload/internal/timesheet"
 )
 
 func slotAt(due time.Time, first string) Slot {
@@ -101,7 +103,7 @@ func TestMigrateFromFirstVersion(t *testing.T) {
 	t.Parallel()
 	l, dir := testLedger(t)
 	planAll(t, l, "acme", testEntries("acme", 20), 10)
-	for _, undo := range []string{`DROP TABLE slot`, `PRAGMA user_version = 1`} {
+	for _, undo := range []string{`DROP TABLE slot`, `DROP TABLE rounding`, `PRAGMA user_version = 1`} {
 		if _, err := l.db.ExecContext(t.Context(), undo); err != nil {
 			t.Fatal(err)
 		}
@@ -115,6 +117,10 @@ func TestMigrateFromFirstVersion(t *testing.T) {
 	}
 	if s, err := r.LastSlot(t.Context(), "acme", time.Now()); err != nil || s != (Slot{}) {
 		t.Errorf("read only: got %v, %v", s, err)
+	}
+	listed := 0
+	if err := r.Entries(t.Context(), Filter{}, func(*timesheet.Waiting) error { listed++; return nil }); err != nil || listed != 20 {
+		t.Errorf("read only: got %d entries, %v", listed, err)
 	}
 	if err := r.Backup(t.Context(), filepath.Join(t.TempDir(), "before.db")); err != nil {
 		t.Error(err)

@@ -1,6 +1,8 @@
 package replace
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -37,6 +39,24 @@ func TestFile(t *testing.T) {
 		t.Error("a directory was made")
 	}
 	if names, err := os.ReadDir(dir); err != nil || len(names) != 2 {
+		t.Errorf("got %v, %v", names, err)
+	}
+}
+
+func TestNew(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path := filepath.Join(dir, "a")
+	if err := New(path, []byte("first"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := New(path, []byte("second"), 0o600); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("got %v, want %v", err, fs.ErrExist)
+	}
+	if got, err := os.ReadFile(path); err != nil || string(got) != "first" {
+		t.Errorf("got %q, %v", got, err)
+	}
+	if names, err := os.ReadDir(dir); err != nil || len(names) != 1 {
 		t.Errorf("got %v, %v", names, err)
 	}
 }

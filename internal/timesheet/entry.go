@@ -122,6 +122,9 @@ type Entry struct {
 	Task       string
 	Notes      string
 	Duration   Seconds
+	// Rounding is what the rounding of the person's day adds to Duration on the
+	// wire, or takes off it. It never enters an identity.
+	Rounding Seconds
 	// Hold is why the source itself wants a person to look before the entry is
 	// sent; empty for most.
 	Hold Reason
@@ -134,6 +137,9 @@ type Entry struct {
 func (e *Entry) LogValue() slog.Value {
 	return slog.GroupValue(slog.String("entry_key", e.Ref()), slog.String("origin", e.Origin.String()))
 }
+
+// Rounded is how long the entry is on the wire.
+func (e *Entry) Rounded() Seconds { return e.Duration + e.Rounding }
 
 // Ref is the short name by which people call the entry; see Ref (the function).
 func (e *Entry) Ref() string { return Ref(e.Key.Packed(e.Day)) }
@@ -188,6 +194,7 @@ const (
 	ReasonTwoFiles  Reason = "in_two_files" // the same row as in another file of this read
 	ReasonWithdrawn Reason = "withdrawn"    // gone from the source before it was sent
 	ReasonDeleted   Reason = "deleted"      // the tracker says that it was deleted
+	ReasonRounded   Reason = "rounded"      // its time is in what the day's other entries were rounded to
 	ReasonElsewhere Reason = "elsewhere"    // of another workspace than the one asked for
 	ReasonAllDay    Reason = "all_day"      // an event of a calendar without times of day
 	ReasonCancelled Reason = "cancelled"    // an event that does not take place

@@ -119,9 +119,10 @@ type Known struct {
 	Person        string
 	Project       string
 	Seconds       Seconds
-	Seen          bool   // by the read under way
-	Missing       bool   // flagged: sent, and gone from an earlier complete read
-	Source        string // whose it is
+	Rounding      Seconds // what it was rounded by; see Entry
+	Seen          bool    // by the read under way
+	Missing       bool    // flagged: sent, and gone from an earlier complete read
+	Source        string  // whose it is
 }
 
 // Waiting is an entry, or a rejected row, together with all that the ledger
@@ -139,13 +140,23 @@ type Waiting struct {
 	Day     Day
 	Project string
 	Seconds Seconds
-	ID      string // the tracker's id
-	Remote  string // the API's id
-	Missing bool   // sent, but gone from a complete read
-	Row     bool   // a row that never became an entry
-	Parcel  int64
-	Pos     int
-	At      time.Time // when the state was reached
+	// Rounding is what was, or will be, sent beyond Seconds; see Entry.
+	Rounding Seconds
+	ID       string // the tracker's id
+	Remote   string // the API's id
+	Missing  bool   // sent, but gone from a complete read
+	Row      bool   // a row that never became an entry
+	Parcel   int64
+	Pos      int
+	At       time.Time // when the state was reached
+}
+
+// Rounded says what rounding adds to an entry; to the change of a sent entry
+// that waits, where Change is set.
+type Rounded struct {
+	Key    Packed
+	Change bool
+	Add    Seconds
 }
 
 // Fresh is an entry that a plan under way adds, as the judge of a day sees it.
