@@ -186,11 +186,11 @@ func TestTransportFruitlessStorm(t *testing.T) {
 		c := newCache(t, tokencache.Config{TokenURL: "https://auth.example/token", Transport: tripper(func(req *http.Request) (*http.Response, error) {
 			time.Sleep(time.Millisecond)
 			body := fmt.Sprintf(`{"access_token":"tok-%d"}`, issued.Add(1))
-			return &http.Response{StatusCode: 200, Header: http.Header{"Content-Type": {"application/json"}}, Request: req, Body: io.NopCloser(strings.NewReader(body))}, nil
+			return &http.Response{StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {"application/json"}}, Request: req, Body: io.NopCloser(strings.NewReader(body))}, nil
 		})})
 		tr := &tokencache.Transport{Cache: c, Origins: []string{"https://api.example"}, Base: tripper(func(req *http.Request) (*http.Response, error) {
 			time.Sleep(time.Duration(asked.Add(1)*37%50+1) * time.Millisecond) // the later request may have the earlier answer
-			return &http.Response{StatusCode: 401, Header: http.Header{}, Request: req, Body: http.NoBody}, nil
+			return &http.Response{StatusCode: http.StatusUnauthorized, Header: http.Header{}, Request: req, Body: http.NoBody}, nil
 		})}
 		storm := func() {
 			var wg sync.WaitGroup

@@ -153,7 +153,7 @@ func TestPrivateKeyRefused(t *testing.T) {
 	_, log := p.do(exitRefused, "auth", "token", "-vv")
 	contains(t, log, `client assertion: private key: it is neither PEM nor JWK`, `hint: give a private key`)
 	p.write("client.pem", keyPEM(t, key))
-	if err := os.Chmod(p.dir+"/client.pem", 0o644); err != nil { //nolint:gosec // it is to be refused
+	if err := os.Chmod(p.dir+"/client.pem", 0o644); err != nil {
 		t.Fatal(err)
 	}
 	_, log = p.do(exitRefused, "auth", "token", "-vv")

@@ -89,7 +89,7 @@ func TestDoctorClock(t *testing.T) {
 	} {
 		api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Date", time.Now().Add(tt.off).UTC().Format(http.TimeFormat))
-			w.WriteHeader(401)
+			w.WriteHeader(http.StatusUnauthorized)
 		}))
 		p := doctorWorld(t, api, "")
 		p.set(func(w http.ResponseWriter, r *http.Request) {
@@ -156,7 +156,7 @@ func TestDoctorTLS(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			api := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(401) }))
+			api := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) }))
 			api.Config.ErrorLog = log.New(io.Discard, "", 0)
 			api.TLS = &tls.Config{Certificates: []tls.Certificate{issueCertificate(t, "API", now.Add(tt.from), now.Add(tt.until), tt.host, &ca)}}
 			api.StartTLS()
