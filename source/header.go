@@ -170,7 +170,9 @@ type table struct {
 	header []string
 	at     [fieldCount]int // index of the column, -1 for none
 	found  int             // columns that are used
-	like   *preset         // a tracker's header that our own reading was preferred to
+	quoted bool            // every name stands in quotation marks
+	crlf   bool
+	like   *preset // a tracker's header that our own reading was preferred to
 }
 
 func (t *table) has(f field) bool { return t.at[f] >= 0 }

@@ -251,7 +251,7 @@ func (l *layout) findMarked(head []byte, lim *Limits) (*table, error) {
 			if rec.bad != "" || rec.cr {
 				continue
 			}
-			t := &table{lay: l, delim: delim, line: rec.line, header: rec.fields(delim)}
+			t := newTable(l, delim, &rec)
 			if !l.preset.marked(foldAll(t.header)) {
 				continue
 			}
