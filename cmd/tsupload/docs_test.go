@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,8 +16,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"go.yaml.in/yaml/v4"
+	"golang.org/x/oauth2"
 
 	"github.com/exampleco/tsupload/internal/sandbox"
+	"github.com/exampleco/tsupload/internal/sandbox/sandboxtest"
 )
 
 // What stands in a fenced block of the documents is carried out, or at least
@@ -277,7 +280,7 @@ func overlay(whole, part map[string]any) {
 }
 
 // request sends what stands before the answer, with a token in place of TOKEN,
-// and puts the answer below.
+// or one of a person in place of TOKEN_OF_CY, and puts the answer below.
 func (w *docWorld) request(t *testing.T, text string) string {
 	t.Helper()
 	w.requests++
@@ -293,6 +296,9 @@ func (w *docWorld) request(t *testing.T, text string) string {
 	_, token, _ := w.tsupload([]string{"auth", "token"})
 	for _, line := range lines[1:] {
 		name, value, _ := strings.Cut(line, ": ")
+		if _, person, ok := strings.Cut(value, "TOKEN_OF_"); ok {
+			value = "Bearer " + w.personToken(t, strings.ToLower(person))
+		}
 		req.Header.Set(name, strings.ReplaceAll(value, "TOKEN", strings.TrimSpace(token)))
 	}
 	resp, err := http.DefaultClient.Do(req)
@@ -319,6 +325,30 @@ func (w *docWorld) request(t *testing.T, text string) string {
 		said = u.pattern.ReplaceAllString(said, u.shown)
 	}
 	return said
+}
+
+// personToken logs somebody in at the sandbox and grants everything.
+func (w *docWorld) personToken(t *testing.T, username string) string {
+	t.Helper()
+	c := oauth2.Config{
+		ClientID: sandbox.CLIClient, RedirectURL: "http://127.0.0.1:45678/callback",
+		Scopes:   []string{"create:timesheets", "read:timesheets", "delete:timesheets", "approve:timesheets"},
+		Endpoint: oauth2.Endpoint{AuthURL: w.box.Issuer() + "/authorize", TokenURL: w.box.Issuer() + "/token", AuthStyle: oauth2.AuthStyleInParams},
+	}
+	verifier := oauth2.GenerateVerifier()
+	back, err := sandboxtest.Person{Username: username, Password: w.box.Password(username)}.LogIn(t.Context(), c.AuthCodeURL("docs", oauth2.S256ChallengeOption(verifier)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := url.Parse(back)
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := c.Exchange(t.Context(), answer.Query().Get("code"), oauth2.VerifierOption(verifier))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token.AccessToken
 }
 
 // TestDocs carries out the documents, so that nobody is told what is not so.

@@ -48,8 +48,8 @@ type Config struct {
 	Lookup Lookup
 	// DB is the path of the SQLite file; empty means in memory.
 	DB string
-	// Revoked tells whether the token with this id was revoked; nil means none
-	// ever is.
+	// Revoked tells whether the signed token with this id was revoked; nil means
+	// none ever is. About a reference token the issuer is asked.
 	Revoked func(jti string) bool
 	Logger  *slog.Logger
 }
@@ -107,7 +107,7 @@ func (cfg *Config) complete() error {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	if cfg.Revoked == nil {
+	if cfg.Revoked == nil || cfg.Claims == people.ByReference {
 		cfg.Revoked = func(string) bool { return false }
 	}
 	var err error

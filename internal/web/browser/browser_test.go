@@ -18,7 +18,6 @@ import (
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
-	"github.com/chromedp/chromedp/kb"
 
 	"github.com/exampleco/tsupload/internal/web"
 	"github.com/exampleco/tsupload/internal/web/example"
@@ -177,7 +176,7 @@ func TestLooks(t *testing.T) {
 					if dark != (scheme == "dark") {
 						t.Fatalf("%s: the scheme is not in force", at)
 					}
-					check(t, at, got)
+					check(t, at, got, 15)
 					said, requests := w.take()
 					if len(said) > 0 {
 						t.Errorf("%s: the console has %q", at, said)
@@ -194,7 +193,7 @@ func TestLooks(t *testing.T) {
 	}
 }
 
-func check(t *testing.T, at string, got found) {
+func check(t *testing.T, at string, got found, texts int) {
 	t.Helper()
 	for what, list := range map[string][]string{"sticks out": got.Overflow, "too little contrast": got.Contrast, "not in a table": got.Figures, "not accessible": got.Faults} {
 		if len(list) > 5 {
@@ -204,7 +203,7 @@ func check(t *testing.T, at string, got found) {
 			t.Errorf("%s: %s: %s", at, what, text)
 		}
 	}
-	if got.Texts < 15 {
+	if got.Texts < texts {
 		t.Errorf("%s: only %d texts were looked at", at, got.Texts)
 	}
 }
@@ -233,31 +232,7 @@ func TestKeyboard(t *testing.T) {
 	if err := chromedp.Run(ctx, emulation.SetFocusEmulationEnabled(true), chromedp.Navigate(urls["report big"])); err != nil {
 		t.Fatal(err)
 	}
-	reached := map[string]bool{}
-	for range 40 {
-		var at struct {
-			Name, Outline string
-			Width         float64
-		}
-		if err := chromedp.Run(ctx, chromedp.KeyEvent(kb.Tab), chromedp.Evaluate(`(() => {
-			const e = document.activeElement, s = getComputedStyle(e);
-			return {Name: e.tagName + (e.id ? "#" + e.id : "." + e.className), Outline: s.outlineStyle, Width: parseFloat(s.outlineWidth)};
-		})()`, &at)); err != nil {
-			t.Fatal(err)
-		}
-		if strings.HasPrefix(at.Name, "BODY") {
-			break
-		}
-		reached[at.Name] = true
-		if at.Outline == "none" || at.Width < 2 {
-			t.Errorf("the focus on %s cannot be seen", at.Name)
-		}
-	}
-	for _, want := range []string{"A.skip", "DIV#waiting-table", "DIV#by-project-plot", "SUMMARY.", "DIV#weeks-table"} {
-		if !reached[want] {
-			t.Errorf("the keyboard does not reach %s; it reaches %v", want, reached)
-		}
-	}
+	reaches(ctx, t, "A.skip", "DIV#waiting-table", "DIV#by-project-plot", "SUMMARY.", "DIV#weeks-table")
 }
 
 // The page shows what is new by itself, and keeps what a reader has opened.
@@ -289,9 +264,6 @@ func TestRefresh(t *testing.T) {
 	// The page looks again when its tab comes to the front; a test need not wait
 	// for its clock.
 	front := chromedp.Evaluate(`document.dispatchEvent(new Event("visibilitychange"))`, nil)
-	becomes := func(js string) chromedp.Action {
-		return chromedp.Poll(js, nil, chromedp.WithPollingInterval(20*time.Millisecond), chromedp.WithPollingTimeout(30*time.Second))
-	}
 	if err := chromedp.Run(
 		ctx, runtime.Enable(), cdplog.Enable(), network.Enable(), chromedp.Navigate(server.URL+"/"),
 		becomes(`document.querySelector(".verdict strong").textContent === "First"`),

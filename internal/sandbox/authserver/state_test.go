@@ -1,0 +1,159 @@
+package authserver
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"reflect"
+	"strings"
+	"testing"
+
+	"golang.org/x/oauth2"
+
+	"github.com/exampleco/tsupload/internal/sandbox/people"
+	"github.com/exampleco/tsupload/internal/sandbox/sandboxtest"
+)
+
+// Whoever could read all that the server keeps would find none of what opens a
+// door: secrets, passwords, codes, tokens, cookies.
+func TestStateHasNoSecrets(t *testing.T) {
+	t.Parallel()
+	for _, design := range []people.Design{people.InToken, people.ByReference} {
+		t.Run(string(design), func(t *testing.T) {
+			t.Parallel()
+			api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				_, _ = w.Write([]byte(`{"user_id":"001","role":"employee","regions":["EMEA"]}`))
+			}))
+			t.Cleanup(api.Close)
+			planted := map[string]string{"client secret": "planted-client-secret", "second secret": "planted-second-secret", "password": "planted-password"}
+			passwords := make(map[string]string)
+			for _, p := range people.ExampleCo() {
+				passwords[p.Username] = planted["password"]
+			}
+			directory, err := people.New(people.ExampleCo(), passwords)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var s *Server
+			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				for _, c := range r.Cookies() {
+					planted["cookie "+c.Name] = c.Value
+				}
+				s.ServeHTTP(w, r)
+			}))
+			t.Cleanup(srv.Close)
+			s, err = New(Config{
+				Issuer: srv.URL, Audience: "https://api.example", People: directory, Claims: design, ClaimsURL: api.URL, ClaimsToken: "between-us",
+				Clients: []Client{
+					{ID: "machine", Grants: []string{GrantClientCredentials}, Secrets: []Secret{{Value: planted["client secret"]}}, Scopes: []string{ScopeRead}},
+					{ID: "cli", Native: true, Grants: []string{GrantCode, GrantDevice, GrantRefresh}, Redirects: []string{"http://127.0.0.1/callback"}, Scopes: PersonScopes()},
+				},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := s.AddSecret("machine", Secret{Value: planted["second secret"]}, 1<<40); err != nil {
+				t.Fatal(err)
+			}
+			c := oauth2.Config{
+				ClientID: "cli", RedirectURL: "http://127.0.0.1:9/callback", Scopes: []string{"read:timesheets"},
+				Endpoint: oauth2.Endpoint{
+					AuthURL: srv.URL + "/authorize", TokenURL: srv.URL + "/token", DeviceAuthURL: srv.URL + "/device_authorization",
+					AuthStyle: oauth2.AuthStyleInParams,
+				},
+			}
+			ada := sandboxtest.Person{Username: "ada", Password: planted["password"]}
+			// A code that waits, one that was redeemed, and a token that was renewed.
+			for _, name := range []string{"code", "redeemed code"} {
+				verifier := oauth2.GenerateVerifier()
+				to, err := ada.LogIn(t.Context(), c.AuthCodeURL("s", oauth2.S256ChallengeOption(verifier)))
+				if err != nil {
+					t.Fatal(err)
+				}
+				u, err := url.Parse(to)
+				if err != nil {
+					t.Fatal(err)
+				}
+				planted[name], planted[name+" verifier"] = u.Query().Get("code"), verifier
+			}
+			tok, err := c.Exchange(t.Context(), planted["redeemed code"], oauth2.VerifierOption(planted["redeemed code verifier"]))
+			if err != nil {
+				t.Fatal(err)
+			}
+			planted["access token"], planted["first refresh token"] = tok.AccessToken, tok.RefreshToken
+			next, err := c.TokenSource(t.Context(), &oauth2.Token{RefreshToken: tok.RefreshToken}).Token()
+			if err != nil {
+				t.Fatal(err)
+			}
+			planted["renewed access token"], planted["refresh token"] = next.AccessToken, next.RefreshToken
+			for _, name := range []string{"device code", "approved device code"} {
+				da, err := c.DeviceAuth(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				planted[name] = da.DeviceCode
+				if name == "approved device code" {
+					if err := ada.Connect(t.Context(), da.VerificationURI, da.UserCode); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			// The browser's own name is what its forms are bound to, and opens nothing.
+			delete(planted, "cookie "+browserCookie)
+
+			found := make(map[string]bool)
+			walk(reflect.ValueOf(s), make(map[uintptr]bool), func(text string) {
+				found["anything"] = found["anything"] || strings.Contains(text, "https://api.example")
+				found["a digest"] = found["a digest"] || strings.Contains(text, digest(planted["refresh token"]))
+				for name, value := range planted {
+					if len(value) < 16 {
+						t.Fatalf("%s was not planted", name)
+					}
+					if strings.Contains(text, value) {
+						t.Errorf("the %s is kept as it is", name)
+					}
+				}
+			})
+			if !found["anything"] || !found["a digest"] {
+				t.Errorf("the walk saw too little: %v", found)
+			}
+		})
+	}
+}
+
+// walk visits every string that can be reached from v, however hidden.
+func walk(v reflect.Value, seen map[uintptr]bool, visit func(string)) {
+	switch v.Kind() {
+	case reflect.String:
+		visit(v.String())
+	case reflect.Pointer:
+		if !v.IsNil() && !seen[v.Pointer()] {
+			seen[v.Pointer()] = true
+			walk(v.Elem(), seen, visit)
+		}
+	case reflect.Interface:
+		if !v.IsNil() {
+			walk(v.Elem(), seen, visit)
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			walk(v.Field(i), seen, visit)
+		}
+	case reflect.Map:
+		for iter := v.MapRange(); iter.Next(); {
+			walk(iter.Key(), seen, visit)
+			walk(iter.Value(), seen, visit)
+		}
+	case reflect.Slice, reflect.Array:
+		if v.Type().Elem().Kind() == reflect.Uint8 {
+			if v.Kind() == reflect.Slice {
+				visit(string(v.Bytes()))
+			}
+			return
+		}
+		for i := range v.Len() {
+			walk(v.Index(i), seen, visit)
+		}
+	default:
+	}
+}
