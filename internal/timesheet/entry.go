@@ -280,6 +280,9 @@ type File struct {
 	Size      int64
 	Rows      int
 	Decisions []Decision
+	// Quoted and CRLF say how the header of a CSV file is written: with quotation
+	// marks around every name, with such line ends.
+	Quoted, CRLF bool `json:",omitempty"`
 }
 
 // Decision is something that the whole file decided, with the evidence.
