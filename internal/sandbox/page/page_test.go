@@ -261,9 +261,15 @@ func TestCallback(t *testing.T) {
 	back := v.answer(ada)
 	visit(t, box).get(back).says(400, no) // another browser
 	v.get(strings.Replace(back, "state=", "state=x", 1)).says(400, no)
+	page := must(url.Parse(box.PageURL()))
+	before := v.client.Jar.Cookies(page)
 	if v.get(back); v.status != http.StatusSeeOther {
 		t.Fatalf("got %d %s", v.status, v.text())
 	}
+	planted := visit(t, box)
+	planted.client.Jar.SetCookies(page, before)
+	planted.get(back).says(400, no) // the attempt is over, and its cookie with it
+	planted.get("/ui/").says(200, "Log in", "!001")
 	v.get(back).says(400, no) // again
 	v.get("/ui/").says(200, "001, employee")
 
