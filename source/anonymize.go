@@ -88,6 +88,8 @@ func (r *Reading) anonymize(ctx context.Context, u *unit, h Header, to io.Writer
 		return err
 	}
 	switch {
+	case u.made != nil && u.made.pivoted:
+		return &Error{Message: "there is no way to make a report with a column a day anonymous", HintText: "take out all rows but those that show the fault, and write other names by hand"}
 	case isZip(head):
 		write = w.workbook
 	case isJSON(head):

@@ -69,7 +69,7 @@ type fault struct {
 func (c *converter) convert(rec *record, why string, fr *frame, number int) *timesheet.Row {
 	c.row = timesheet.Row{}
 	line := c.u.place(fr.line, number)
-	c.entry = timesheet.Entry{Origin: timesheet.Origin{Source: c.cfg.Name, File: c.u.name, Line: line}}
+	c.entry = timesheet.Entry{Origin: timesheet.Origin{Source: c.cfg.Name, File: c.u.name, Line: line, Column: c.u.column(fr.line)}}
 	e := &c.entry
 	part := partial{}
 	var f *fault

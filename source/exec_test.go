@@ -134,7 +134,7 @@ func TestTimewarrior(t *testing.T) {
 	}
 }
 
-// The real program, where it is installed.
+// The real program, where it is installed, by what its export alone tells.
 func TestRealTimewarrior(t *testing.T) {
 	path, err := exec.LookPath("timew")
 	if err != nil {
@@ -142,21 +142,38 @@ func TestRealTimewarrior(t *testing.T) {
 	}
 	t.Setenv("TIMEWARRIORDB", t.TempDir()+"/db")
 	t.Setenv("TZ", "UTC")
-	for _, args := range [][]string{
-		{"track", "2026-11-16T09:00", "-", "2026-11-16T10:30", "Website", "acme"},
-		{"track", "2026-11-17T22:30", "-", "2026-11-18T01:00", "Internal"},
-		{"start", "Website"},
-	} {
+	timew := func(args ...string) {
+		t.Helper()
 		cmd := exec.CommandContext(t.Context(), path, append([]string{":yes"}, args...)...)
 		cmd.Stdin = strings.NewReader("yes\n")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("%s: %v: %s", args, err, out)
 		}
 	}
-	cfg := timewConfig()
-	cfg.Exec = &Exec{Command: []string{path, "export"}}
-	res := must(t, cfg)
-	if len(res.entries) != 2 || res.seconds() != 5400+9000 || len(res.skipped) != 1 || res.entries[0].Project != "Website" {
-		t.Errorf("got %+v", res)
+	timew("track", "2026-11-16T09:00", "-", "2026-11-16T10:30:15", "Website", "acme")
+	timew("track", "2026-11-17T22:30", "-", "2026-11-18T01:00", "Internal")
+	timew("start", "2026-11-18T09:00", "Website")
+	cfg := Config{User: "ada", Exec: &Exec{Command: []string{path, "export"}}}
+	before := must(t, cfg)
+	if len(before.entries) != 2 || before.seconds() != 5415+9000 || len(before.skipped) != 1 || before.skipped[0].Reason != timesheet.ReasonRunning ||
+		before.entries[0].Project != "Website" || before.decision("tracker") != "timewarrior :1" {
+		t.Fatalf("got %+v", before)
+	}
+	// Another tag, and an interval in front of all: the positions change, the keys
+	// do not, and the change is seen.
+	timew("track", "2026-11-15T09:00", "-", "2026-11-15T10:00", "Website")
+	timew("tag", "@3", "urgent")
+	timew("stop", "2026-11-18T09:20")
+	after := must(t, cfg)
+	if len(after.entries) != 4 || after.seconds() != before.seconds()+3600+1200 {
+		t.Fatalf("got %+v", after)
+	}
+	for _, e := range before.entries {
+		i := slices.IndexFunc(after.entries, func(a timesheet.Entry) bool { return a.Key == e.Key })
+		if i < 0 || after.entries[i].Start != e.Start {
+			t.Errorf("%s has another key", e.Start)
+		} else if tagged := e.Project == "Website"; (after.entries[i].Digest != e.Digest) != tagged {
+			t.Errorf("%s: changed %t, want %t", e.Start, !tagged, tagged)
+		}
 	}
 }

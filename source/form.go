@@ -30,12 +30,13 @@ const (
 
 // made is what is read in place of a file.
 type made struct {
-	f     *os.File
-	gone  bool
-	size  int64
-	table bool // a CSV of ours: UTF-8, commas
-	lines lines
-	how   []timesheet.Decision
+	f       *os.File
+	gone    bool
+	size    int64
+	table   bool // a CSV of ours: UTF-8, commas
+	pivoted bool // of a report with a column for each day
+	lines   lines
+	how     []timesheet.Decision
 	// instead is the error to give where no header is found.
 	instead error
 }
@@ -73,6 +74,8 @@ func (u *unit) unmake() error {
 // record's, from 1.
 func (u *unit) place(line, number int) int {
 	switch {
+	case number > 0 && number <= len(u.lines):
+		return u.lines[number-1]
 	case u.made != nil && u.made.lines != nil:
 		return u.made.lines.at(line)
 	case u.json:
@@ -100,23 +103,39 @@ func (u *unit) located(err error) error {
 	return err
 }
 
-// lines tells the line of a file from the line of the CSV that was made of it.
-// It holds an element only where the distance of both changes.
-type lines []struct{ made, file int }
+// lines tells the line of a file, and the column where a row is but one cell of
+// it, from the line of the CSV that was made of it. It holds an element only
+// where the distance of both lines changes, and for each cell.
+type lines []struct{ made, file, column int }
 
-func (l *lines) add(made, file int) {
-	if n := len(*l); n > 0 && made-(*l)[n-1].made == file-(*l)[n-1].file {
+func (l *lines) add(made, file, column int) {
+	if n := len(*l); n > 0 && column == 0 && made-(*l)[n-1].made == file-(*l)[n-1].file {
 		return
 	}
-	*l = append(*l, struct{ made, file int }{made, file})
+	*l = append(*l, struct{ made, file, column int }{made, file, column})
 }
 
 func (l lines) at(line int) int {
+	file, _ := l.cell(line)
+	return file
+}
+
+func (l lines) cell(line int) (file, column int) {
 	i := sort.Search(len(l), func(i int) bool { return l[i].made > line }) - 1
 	if i < 0 {
+		return 0, 0
+	}
+	return l[i].file + line - l[i].made, l[i].column
+}
+
+// column is the column of the file at which a record stands, from 1; 0 where it
+// is a whole row.
+func (u *unit) column(line int) int {
+	if u.made == nil {
 		return 0
 	}
-	return l[i].file + line - l[i].made
+	_, column := u.made.lines.cell(line)
+	return column
 }
 
 // tableWriter writes a CSV of ours and notes which of its lines is which of the
@@ -134,8 +153,11 @@ func newTableWriter(w io.Writer) *tableWriter {
 }
 
 // row writes a row that stands on the given line of the file.
-func (t *tableWriter) row(record []string, line int) error {
-	t.lines.add(t.line, line)
+func (t *tableWriter) row(record []string, line int) error { return t.cell(record, line, 0) }
+
+// cell writes a row that is one cell of the file.
+func (t *tableWriter) cell(record []string, line, column int) error {
+	t.lines.add(t.line, line, column)
 	t.line++
 	for _, v := range record {
 		t.line += strings.Count(v, "\n")
@@ -206,6 +228,9 @@ func (r *Reading) prepare(ctx context.Context, u *unit) (err error) {
 		err = r.replace(u, m, func(w io.Writer) error { return r.calendar(ctx, m, w) })
 		u.json = err == nil
 	}
+	if err == nil && !u.json {
+		err = r.unpivot(ctx, u, m)
+	}
 	if err == nil && m.f != u.f {
 		u.made = m
 	}
@@ -214,14 +239,20 @@ func (r *Reading) prepare(ctx context.Context, u *unit) (err error) {
 
 // replace lets write make a table of what m holds, in m's place.
 func (r *Reading) replace(u *unit, m *made, write func(io.Writer) error) error {
+	return r.replaceIf(u, m, func(w io.Writer) (bool, error) { return true, write(w) })
+}
+
+// replaceIf is replace, unless write says that the table is not to be used.
+func (r *Reading) replaceIf(u *unit, m *made, write func(io.Writer) (bool, error)) error {
 	spool, err := newSpool(r.s.cfg.SpoolDir, "")
 	if err != nil {
 		return err
 	}
-	if err = write(spool.f); err == nil {
+	use, err := write(spool.f)
+	if err == nil {
 		err = spool.seal()
 	}
-	if err != nil {
+	if err != nil || !use {
 		_ = spool.close()
 		return err
 	}

@@ -164,13 +164,16 @@ func fold(s string) string {
 
 // table is the header of a file and where the columns are in it.
 type table struct {
-	lay    *layout // by which it was found
-	delim  byte
-	line   int // of the header
-	header []string
-	at     [fieldCount]int // index of the column, -1 for none
-	found  int             // columns that are used
-	like   *preset         // a tracker's header that our own reading was preferred to
+	lay     *layout // by which it was found
+	delim   byte
+	line    int // of the header
+	header  []string
+	at      [fieldCount]int // index of the column, -1 for none
+	found   int             // columns that are used
+	pivoted bool            // has a column for each day, and is not yet the table made of it
+	quoted  bool            // every name stands in quotation marks
+	crlf    bool
+	like    *preset         // a tracker's header that our own reading was preferred to
 }
 
 func (t *table) has(f field) bool { return t.at[f] >= 0 }

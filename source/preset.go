@@ -44,6 +44,9 @@ type preset struct {
 	// planned tells that entries can be of the future, and are no work until they
 	// are over.
 	planned bool
+	// pivoted is the header of the export with a column for each day, of which the
+	// table with the other columns is made.
+	pivoted *pivot
 	// refuse is why an export of this kind cannot be read, and useInstead what to
 	// export in its place.
 	refuse, useInstead string
@@ -97,8 +100,10 @@ func (s *Source) usePresets() error {
 func (p *preset) marked(folded []string) bool { return p.score(folded) == len(p.marks) }
 
 // score counts the marks that a header has.
-func (p *preset) score(folded []string) (n int) {
-	for _, spellings := range p.marks {
+func (p *preset) score(folded []string) int { return score(p.marks, folded) }
+
+func score(marks [][]string, folded []string) (n int) {
+	for _, spellings := range marks {
 		if slices.ContainsFunc(spellings, func(s string) bool { return slices.Contains(folded, s) }) {
 			n++
 		}
@@ -251,8 +256,13 @@ func (l *layout) findMarked(head []byte, lim *Limits) (*table, error) {
 			if rec.bad != "" || rec.cr {
 				continue
 			}
-			t := &table{lay: l, delim: delim, line: rec.line, header: rec.fields(delim)}
-			if !l.preset.marked(foldAll(t.header)) {
+			t := newTable(l, delim, &rec)
+			folded := foldAll(t.header)
+			if p := l.preset.pivoted; p != nil && score(p.marks, folded) == len(p.marks) && !l.preset.marked(folded) {
+				t.pivoted, t.found = true, len(p.marks)
+				return t, nil
+			}
+			if !l.preset.marked(folded) {
 				continue
 			}
 			if l.preset.refuse != "" {

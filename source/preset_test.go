@@ -61,6 +61,8 @@ var presetFiles = []presetFile{
 	{"clockify-api-reports.json", "clockify-api", 5415, "1 0 0", ""},
 	{"clockify-api-few.json", "clockify-api", 5415, "1 1 0", "ada"},
 	{"calendar.ics", "ical", 5415 + 5400 + 3600 + 2700 + 1200 + 82800, "6 3 4", "ada"},
+	{"hubstaff", "hubstaff", 5415 + 27900 + 2401, "3 3 3", ""},
+	{"hubstaff-short-days", "hubstaff", 5415 + 27900, "2 1 0", ""},
 	{"klog.json", "klog", 3*5400 + 20340 + 8880, "5 1 1", "ada"},
 }
 
@@ -169,26 +171,33 @@ func rendered(res *result) []byte {
 		}
 	}
 	type line struct {
-		at   int
+		at   string
 		text string
+	}
+	at := func(o timesheet.Origin) string {
+		text := fmt.Sprintf("%d", o.Line)
+		if o.Column > 0 {
+			text += fmt.Sprintf(":%d", o.Column)
+		}
+		return fmt.Sprintf("%06d %06d %s", o.Line, o.Column, text)
 	}
 	var lines []line
 	for _, e := range res.entries {
-		at := "-"
+		when := "-"
 		if !e.Start.IsZero() {
-			at = e.Start.Format("15:04:05") + "-" + e.End.Format("2006-01-02 15:04:05")
+			when = e.Start.Format("15:04:05") + "-" + e.End.Format("2006-01-02 15:04:05")
 		}
-		lines = append(lines, line{e.Origin.Line, fmt.Sprintf("entry %s %s %s %s %q %q %q %s", e.Key.Packed(e.Day).Day(), at, e.Duration.Clock(), e.Person, e.Project, e.Task, e.Notes, e.Ref())})
+		lines = append(lines, line{at(e.Origin), fmt.Sprintf("entry %s %s %s %s %q %q %q %s", e.Key.Packed(e.Day).Day(), when, e.Duration.Clock(), e.Person, e.Project, e.Task, e.Notes, e.Ref())})
 	}
 	for _, s := range res.skipped {
-		lines = append(lines, line{s.Origin.Line, "skipped " + string(s.Reason)})
+		lines = append(lines, line{at(s.Origin), "skipped " + string(s.Reason)})
 	}
 	for _, r := range res.rejected {
-		lines = append(lines, line{r.Origin.Line, fmt.Sprintf("rejected %s %s: %s; %s", r.Reason, r.Column, r.Message, r.Hint)})
+		lines = append(lines, line{at(r.Origin), fmt.Sprintf("rejected %s %s: %s; %s", r.Reason, r.Column, r.Message, r.Hint)})
 	}
-	slices.SortFunc(lines, func(a, b line) int { return a.at - b.at })
+	slices.SortFunc(lines, func(a, b line) int { return strings.Compare(a.at, b.at) })
 	for _, l := range lines {
-		fmt.Fprintf(&b, "%d: %s\n", l.at, l.text)
+		fmt.Fprintf(&b, "%s: %s\n", l.at[14:], l.text)
 	}
 	return b.Bytes()
 }

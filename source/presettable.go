@@ -159,9 +159,18 @@ func presets() []preset {
 			planned: true,
 		},
 		{
-			name: "hubstaff-weekly", title: "Hubstaff's weekly report",
-			marks:  [][]string{{"organization"}, {"member"}, {"total worked"}},
-			refuse: "this is Hubstaff's weekly report, with a column for each day and no entries", useInstead: "export the detailed report instead, and map its columns with the columns key",
+			// A row a person and a column a day. There is no id; a day that is not over
+			// has other hours in the next export.
+			name: "hubstaff", title: "Hubstaff's weekly report",
+			marks: [][]string{{"member"}, {"day"}, {"time of the day"}},
+			columns: map[field][]string{
+				fieldUser: {"email", "member"}, fieldDate: {"day"}, fieldDuration: {"time of the day"}, fieldProject: {"project"},
+			},
+			pivoted: &pivot{
+				marks:   [][]string{{"organization"}, {"member"}, {"total worked"}},
+				persons: []string{"member", "email"},
+				total:   "total worked",
+			},
 		},
 	}
 }

@@ -100,6 +100,7 @@ func scriptCommands() map[string]func(ts *testscript.TestScript, neg bool, args 
 		"receiver":  (*scriptWorld).cmdReceiver,
 		"received":  (*scriptWorld).cmdReceived,
 		"today":     (*scriptWorld).cmdToday,
+		"disguise":  (*scriptWorld).cmdDisguise,
 		"connect":   (*scriptWorld).cmdConnect,
 		"follow":    (*scriptWorld).cmdFollow,
 		"logins":    (*scriptWorld).cmdLogins,

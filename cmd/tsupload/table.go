@@ -187,9 +187,13 @@ func waitingJSON(cfg *config.Config, w *timesheet.Waiting) map[string]any {
 	if w.Row && w.Day == 0 {
 		day = nil // the row has no date that could be read
 	}
-	return map[string]any{
+	line := map[string]any{
 		"ref": w.Ref, "state": w.State, "reason": w.Reason, "detail": w.Detail, "hint": w.Hint, "source": sourceName(cfg, w.Source),
 		"file": w.Origin.File, "line": w.Origin.Line, "person": w.Person, "day": day, "project": w.Project, "seconds": w.Seconds, "rounding": w.Rounding,
 		"id": w.ID, "api_id": w.Remote, "missing": w.Missing, "row": w.Row, "since": stamp(w.At),
 	}
+	if w.Origin.Column > 0 {
+		line["cell"] = w.Origin.Column
+	}
+	return line
 }

@@ -71,7 +71,7 @@ func lookUp(ctx context.Context, l *ledger.Ledger, name string) ([]*timesheet.Wa
 	}
 	file := name[:colon]
 	err = l.Entries(ctx, ledger.Filter{}, func(w *timesheet.Waiting) error {
-		if w.Origin.Line == line && (w.Origin.File == file || strings.HasSuffix(w.Origin.File, "/"+file)) {
+		if w.Origin.Column > 0 && strings.HasSuffix("/"+w.Origin.String(), "/"+name) || w.Origin.Line == line && (w.Origin.File == file || strings.HasSuffix(w.Origin.File, "/"+file)) {
 			c := *w
 			found = append(found, &c)
 		}

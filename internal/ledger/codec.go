@@ -42,7 +42,7 @@ func (p *packer) add(key timesheet.Packed, digest uint64, e *timesheet.Entry) {
 	b = putString(b, e.Project)
 	b = binary.AppendVarint(b, int64(e.Duration))
 	b = binary.AppendVarint(b, int64(e.Day))
-	b = binary.AppendUvarint(b, uint64(e.Origin.Line))
+	b = binary.AppendUvarint(b, e.Origin.Place())
 	if e.Origin.File == p.file && p.n > 0 {
 		b = append(b, 0) // as before; a file name is never empty
 	} else {
@@ -135,13 +135,13 @@ func (u *unpacker) version() {
 }
 
 // eachFact calls each with the facts of every entry in turn.
-func eachFact(facts []byte, n int, each func(i int, person, project, file, id string, line int, day timesheet.Day, s timesheet.Seconds)) error {
+func eachFact(facts []byte, n int, each func(i int, person, project, file, id string, place uint64, day timesheet.Day, s timesheet.Seconds)) error {
 	u := unpacker{s: string(facts)}
 	u.version()
 	file := ""
 	for i := range n {
 		person, project := u.text(), u.text()
-		s, day, line := u.varint(), u.varint(), u.uvarint()
+		s, day, place := u.varint(), u.varint(), u.uvarint()
 		if f := u.text(); f != "" {
 			file = f
 		}
@@ -149,7 +149,7 @@ func eachFact(facts []byte, n int, each func(i int, person, project, file, id st
 		if u.bad {
 			return errCodec
 		}
-		each(i, person, project, file, id, int(line), timesheet.Day(day), timesheet.Seconds(s))
+		each(i, person, project, file, id, place, timesheet.Day(day), timesheet.Seconds(s))
 	}
 	return nil
 }
@@ -164,9 +164,10 @@ func unpack(source string, records, facts, rest []byte, n int) ([]timesheet.Pack
 		copy(packed[i][:], records[i*recordSize:])
 	}
 	entries := make([]timesheet.Entry, n)
-	err := eachFact(facts, n, func(i int, person, project, file, id string, line int, day timesheet.Day, s timesheet.Seconds) {
+	err := eachFact(facts, n, func(i int, person, project, file, id string, place uint64, day timesheet.Day, s timesheet.Seconds) {
 		e := &entries[i]
-		e.Origin.Source, e.Origin.File, e.Origin.Line = source, file, line
+		e.Origin.Source, e.Origin.File = source, file
+		e.Origin.SetPlace(place)
 		e.ID, e.Person, e.Project, e.Day, e.Duration = id, person, project, day, s
 	})
 	if err != nil || rest == nil {

@@ -80,7 +80,7 @@ func (l *Ledger) eachSince(ctx context.Context, source string, since timesheet.D
 		}
 		gone := getPositions(goneAt, n)
 		counts := state != timesheet.StateRejected && state != timesheet.StateSkipped && (state != timesheet.StateHeld || reason != timesheet.ReasonChanged)
-		if err := eachFact(facts, n, func(i int, person, project, _, _ string, _ int, day timesheet.Day, s timesheet.Seconds) {
+		if err := eachFact(facts, n, func(i int, person, project, _, _ string, _ uint64, day timesheet.Day, s timesheet.Seconds) {
 			if !gone[i] && day >= since {
 				each(person, project, day, s, counts)
 			}

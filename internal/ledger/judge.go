@@ -172,7 +172,7 @@ func (p *Planning) factsOf(parcel int64) (parcelFacts, error) {
 		return parcelFacts{}, err
 	}
 	facts := parcelFacts{source: source, of: make([]fact, n)}
-	err = eachFact(blob, n, func(i int, person, project, _, _ string, _ int, _ timesheet.Day, s timesheet.Seconds) {
+	err = eachFact(blob, n, func(i int, person, project, _, _ string, _ uint64, _ timesheet.Day, s timesheet.Seconds) {
 		facts.of[i] = fact{person: p.person(person), project: p.person(project), seconds: uint32(s)}
 	})
 	if err == nil && p.rounds {
@@ -273,7 +273,7 @@ func leave(ctx context.Context, tx *sql.Tx, key timesheet.Packed) error {
 		return err
 	}
 	var seconds timesheet.Seconds
-	if err := eachFact(blob, n, func(i int, _, _, _, _ string, _ int, _ timesheet.Day, s timesheet.Seconds) {
+	if err := eachFact(blob, n, func(i int, _, _, _, _ string, _ uint64, _ timesheet.Day, s timesheet.Seconds) {
 		if i == pos {
 			seconds = s
 		}

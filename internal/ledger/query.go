@@ -84,7 +84,7 @@ func (l *Ledger) countParts(ctx context.Context, counts []Count) ([]Count, error
 		}
 		part.Oldest = timeOf(changed)
 		gone := getPositions(goneAt, n)
-		err := eachFact(facts, n, func(i int, _, _, _, _ string, _ int, _ timesheet.Day, s timesheet.Seconds) {
+		err := eachFact(facts, n, func(i int, _, _, _, _ string, _ uint64, _ timesheet.Day, s timesheet.Seconds) {
 			if gone[i] {
 				return
 			}
@@ -247,7 +247,7 @@ func hintFor(state timesheet.State, reason timesheet.Reason) string {
 // Rows calls each with every rejected row, open or closed.
 func (l *Ledger) Rows(ctx context.Context, each func(*timesheet.Waiting, *timesheet.Rejection) error) error {
 	rows, err := l.reader.QueryContext(ctx, `SELECT r.key, s.name, r.state, r.reason, r.col, r.message, r.hint, r.file, r.line, r.header, r.record, r.person, r.seconds, r.changed
-		FROM rejection r JOIN source s ON s.id = r.source ORDER BY s.name, r.file, r.line`)
+		FROM rejection r JOIN source s ON s.id = r.source ORDER BY s.name, r.file, r.line & 4294967295, r.line`)
 	if err != nil {
 		return explain("list rejected rows", err)
 	}
@@ -257,8 +257,8 @@ func (l *Ledger) Rows(ctx context.Context, each func(*timesheet.Waiting, *timesh
 		var w timesheet.Waiting
 		var r timesheet.Rejection
 		var header, record string
-		var changed int64
-		if err := rows.Scan(&raw, &w.Source, &w.State, &r.Reason, &r.Column, &r.Message, &r.Hint, &r.Origin.File, &r.Origin.Line, &header, &record, &r.Person, &r.Duration, &changed); err != nil {
+		var changed, place int64
+		if err := rows.Scan(&raw, &w.Source, &w.State, &r.Reason, &r.Column, &r.Message, &r.Hint, &r.Origin.File, &place, &header, &record, &r.Person, &r.Duration, &changed); err != nil {
 			return explain("list rejected rows", err)
 		}
 		copy(w.Key[:], raw)
@@ -266,6 +266,7 @@ func (l *Ledger) Rows(ctx context.Context, each func(*timesheet.Waiting, *timesh
 			return explain("list rejected rows", err)
 		}
 		r.Origin.Source = w.Source
+		r.Origin.SetPlace(uint64(place)) //nolint:gosec // never negative
 		w.Ref, w.Reason, w.Detail, w.Hint, w.Origin, w.Person, w.Seconds = timesheet.Ref(w.Key), r.Reason, r.Message, r.Hint, r.Origin, r.Person, r.Duration
 		w.Day, w.Row, w.At = w.Key.Day(), true, timeOf(changed)
 		if err := each(&w, &r); err != nil {

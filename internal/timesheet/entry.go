@@ -98,10 +98,25 @@ type Origin struct {
 	Source string
 	File   string
 	Line   int
+	// Column is the one, counted from 1, of an entry that is a cell of a row with
+	// several entries; 0 where it is a whole row.
+	Column int
 }
 
-// String renders the place as file:line.
-func (o Origin) String() string { return o.File + ":" + strconv.Itoa(o.Line) }
+// String renders the place as file:line, or file:line:column.
+func (o Origin) String() string {
+	s := o.File + ":" + strconv.Itoa(o.Line)
+	if o.Column > 0 {
+		s += ":" + strconv.Itoa(o.Column)
+	}
+	return s
+}
+
+// Place is line and column in one number; that of a whole row is its line.
+func (o Origin) Place() uint64 { return uint64(uint32(o.Line)) | uint64(uint32(o.Column))<<32 } //nolint:gosec // a file has at most 1 GiB
+
+// SetPlace takes line and column from a Place.
+func (o *Origin) SetPlace(p uint64) { o.Line, o.Column = int(uint32(p)), int(p>>32) } //nolint:gosec // made by Place
 
 // Entry is one person's time on one project and date, normalized.
 type Entry struct {
@@ -261,6 +276,9 @@ type File struct {
 	Size      int64
 	Rows      int
 	Decisions []Decision
+	// Quoted and CRLF say how the header of a CSV file is written: with quotation
+	// marks around every name, with such line ends.
+	Quoted, CRLF bool `json:",omitempty"`
 }
 
 // Decision is something that the whole file decided, with the evidence.

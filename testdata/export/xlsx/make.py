@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 """Makes the workbooks here, with openpyxl and XlsxWriter (Debian: python3-openpyxl, python3-xlsxwriter)."""
+import csv
 import datetime as dt
 
 import openpyxl
@@ -70,3 +71,48 @@ book.active.append(["Mitarbeiter", "Tag", "Std", "Projekt", "Satz"])
 book.active.append(["ada", dt.date(2026, 11, 2), 1.5, "Website", 95])
 book.active.append(["ada", dt.date(2026, 11, 3), 2, "Website"])
 book.save("german.xlsx")
+
+# A column a day, with the days as dates and hours as fractions of them.
+with open("../presets/hubstaff.csv", newline="") as f:
+    rows = list(csv.reader(f))
+book = openpyxl.Workbook()
+book.active.append(["Weekly report"])
+book.active.append([])
+days = [i for i, h in enumerate(rows[0]) if h.startswith("2026-")]
+for n, row in enumerate(rows, 3):
+    for i, v in enumerate(row):
+        cell = book.active.cell(n, i + 1)
+        if n == 3 and i in days:
+            cell.value, cell.number_format = dt.date.fromisoformat(v), "yyyy-mm-dd"
+        elif n > 3 and (i in days or rows[0][i] == "Total worked") and v:
+            h, m, s = (int(x) for x in v.split(":"))
+            cell.value, cell.number_format = dt.timedelta(hours=h, minutes=m, seconds=s), "[h]:mm:ss"
+        elif v:
+            cell.value = v
+book.save("hubstaff.xlsx")
+
+# What a person gets who opens Clockify's export in a spreadsheet and saves it as
+# a workbook: dates, times and durations have become numbers.
+with open("../disguise/plain.csv", newline="") as f:
+    rows = list(csv.reader(f))
+book = xlsxwriter.Workbook("../disguise/saved.xlsx")
+sheet = book.add_worksheet("Detailed report")
+formats = {
+    "Start Date": book.add_format({"num_format": "dd/mm/yyyy"}), "End Date": book.add_format({"num_format": "dd/mm/yyyy"}),
+    "Start Time": book.add_format({"num_format": "hh:mm:ss"}), "End Time": book.add_format({"num_format": "hh:mm:ss"}),
+    "Duration (h)": book.add_format({"num_format": "[hh]:mm:ss"}),
+}
+for n, row in enumerate(rows):
+    for i, (h, v) in enumerate(zip(rows[0], row)):
+        if n == 0 or not v:
+            sheet.write_string(n, i, v)
+        elif h.endswith("Date"):
+            sheet.write_datetime(n, i, dt.datetime.strptime(v, "%d/%m/%Y"), formats[h])
+        elif h in formats:
+            hours, minutes, seconds = (int(x) for x in v.split(":"))
+            sheet.write_number(n, i, (hours * 3600 + minutes * 60 + seconds) / 86400, formats[h])
+        elif h == "Duration (decimal)":
+            sheet.write_number(n, i, float(v))
+        else:
+            sheet.write_string(n, i, v)
+book.close()
