@@ -25,6 +25,7 @@ type unit struct {
 	gone  bool  // already removed
 	json  bool  // records of a JSON export, counted instead of lines; the last column is ours
 	made  *made // what is read in its place; nil: the file itself
+	lines []int // at which rows are shown, in the place of their own
 	stamp stamp
 	ended bool // with a newline
 
@@ -138,6 +139,7 @@ func (r *Reading) openFiles(ctx context.Context) error {
 		if err != nil {
 			return r.s.place(name, err)
 		}
+		u.lines = r.s.cfg.Lines[path]
 		r.add(u)
 	}
 	return nil
@@ -221,6 +223,7 @@ func (r *Reading) openGlob(ctx context.Context) error {
 			}
 			continue
 		}
+		u.lines = r.s.cfg.Lines[path]
 		r.add(u)
 	}
 	return nil

@@ -57,30 +57,96 @@ func (r *rig) logIn(c *oauth2.Config, p sandboxtest.Person) (*oauth2.Token, url.
 	return tok, q
 }
 
+// In each design a person logs in, logs hours, and is seen by who may see them.
 func TestLogIn(t *testing.T) {
 	t.Parallel()
-	for _, design := range []people.Design{people.InToken, people.ByLookup} {
-		r := start(t, sandbox.Config{Claims: design})
-		tok, q := r.logIn(r.cli("create:timesheets", "read:timesheets", "approve:timesheets"), r.person("ada"))
-		if q.Get("state") != "st4te" || q.Get("iss") != r.Issuer() {
-			t.Errorf("answer: got %v", q)
-		}
-		if got := tok.Extra("scope"); got != "create:timesheets read:timesheets" {
-			t.Errorf("scope: got %v", got)
-		}
-		if tok.RefreshToken == "" {
-			t.Error("no refresh token")
-		}
-		claims := decodeClaims(t, tok.AccessToken)
-		if claims["sub"] != "user:ada" || claims["aud"] != r.Audience() || claims["client_id"] != sandbox.CLIClient {
-			t.Errorf("claims: got %v", claims)
-		}
-		if _, has := claims["user_id"]; has != (design == people.InToken) {
-			t.Errorf("%s: claims: got %v", design, claims)
-		}
-		again, err := r.cli().TokenSource(r.ctx(), &oauth2.Token{RefreshToken: tok.RefreshToken}).Token()
-		if err != nil || again.RefreshToken == tok.RefreshToken || again.AccessToken == tok.AccessToken {
-			t.Errorf("refresh: got %v, %v", again, err)
+	for _, design := range []people.Design{people.InToken, people.ByLookup, people.ByReference} {
+		t.Run(string(design), func(t *testing.T) {
+			t.Parallel()
+			r := start(t, sandbox.Config{Claims: design})
+			c := r.cli("create:timesheets", "read:timesheets", "approve:timesheets")
+			tok, q := r.logIn(c, r.person("ada"))
+			if q.Get("state") != "st4te" || q.Get("iss") != r.Issuer() {
+				t.Errorf("answer: got %v", q)
+			}
+			if got := tok.Extra("scope"); got != "create:timesheets read:timesheets" {
+				t.Errorf("scope: got %v", got)
+			}
+			if design != people.ByReference {
+				claims := decodeClaims(t, tok.AccessToken)
+				if claims["sub"] != "user:ada" || claims["aud"] != r.Audience() || claims["client_id"] != sandbox.CLIClient {
+					t.Errorf("claims: got %v", claims)
+				}
+				if _, has := claims["user_id"]; has != (design == people.InToken) {
+					t.Errorf("claims: got %v", claims)
+				}
+			}
+			as := func(tok *oauth2.Token) []string { return []string{"Authorization", "Bearer " + tok.AccessToken} }
+			mine := strings.Replace(strings.Replace(entryJSON, `"007"`, `"001"`, 1), "Contractor", "Employee", 1)
+			if a := r.do(http.MethodPost, "/timesheets", mine, as(tok)...); a.status != http.StatusCreated {
+				t.Errorf("own entry: got %d %s", a.status, a.body)
+			}
+			if a := r.do(http.MethodPost, "/timesheets", entryJSON, as(tok)...); a.status != http.StatusForbidden {
+				t.Errorf("another's entry: got %d %s", a.status, a.body)
+			}
+			if a := r.do(http.MethodPost, "/timesheets/upload", mine, as(tok)...); a.status != http.StatusForbidden {
+				t.Errorf("upload: got %d %s", a.status, a.body)
+			}
+			for username, sees := range map[string]bool{"ada": true, "mia": true, "adam": true, "max": false, "cy": false} {
+				tok, _ := r.logIn(c, r.person(username))
+				if a := r.do(http.MethodGet, "/timesheets", "", as(tok)...); a.status != http.StatusOK || strings.Contains(a.body, "StoreZero") != sees {
+					t.Errorf("%s: got %d %s", username, a.status, a.body)
+				}
+			}
+			again, err := c.TokenSource(r.ctx(), &oauth2.Token{RefreshToken: tok.RefreshToken}).Token()
+			if err != nil || again.RefreshToken == tok.RefreshToken || again.AccessToken == tok.AccessToken {
+				t.Fatalf("refresh: got %v", err)
+			}
+			if a := r.do(http.MethodGet, "/timesheets", "", as(again)...); a.status != http.StatusOK {
+				t.Errorf("renewed: got %d %s", a.status, a.body)
+			}
+			if a := r.upload(entryJSON); a.status != http.StatusCreated {
+				t.Errorf("the machine: got %d %s", a.status, a.body)
+			}
+			// The API knows what was revoked, if it did not see it a moment before.
+			again, err = c.TokenSource(r.ctx(), &oauth2.Token{RefreshToken: again.RefreshToken}).Token()
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp, err := r.http.PostForm(r.Issuer()+"/revoke", url.Values{"client_id": {sandbox.CLIClient}, "token": {again.RefreshToken}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+			if a := r.do(http.MethodGet, "/timesheets", "", as(again)...); resp.StatusCode != http.StatusOK || a.status != http.StatusUnauthorized {
+				t.Errorf("revoked: got %d, then %d %s", resp.StatusCode, a.status, a.body)
+			}
+		})
+	}
+}
+
+// The machine's secret can be replaced while the old one works.
+func TestNewSecret(t *testing.T) {
+	t.Parallel()
+	r := start(t, sandbox.Config{ClientSecret: "old"})
+	set := func(body string) int { return r.do(http.MethodPost, "/_sandbox/secret", body).status }
+	works := func(secret string) bool {
+		c := r.credentials()
+		c.ClientSecret = secret
+		_, err := r.fetch(c)
+		return err == nil
+	}
+	if got := set(`{"secret":"new","old_valid_for":"1h"}`); got != http.StatusNoContent || !works("old") || !works("new") {
+		t.Errorf("beside the old one: got %d", got)
+	}
+	if got := set(`{"secret":"newest"}`); got != http.StatusNoContent || works("old") || works("new") || !works("newest") {
+		t.Errorf("at once: got %d", got)
+	}
+	for body, want := range map[string]int{
+		`{}`: 422, `{"secret":"x","old_valid_for":"soon"}`: 422, `{"secret":"x","old_valid_for":"-1h"}`: 422, `{`: 400, `{"secrets":""}`: 400,
+	} {
+		if got := set(body); got != want {
+			t.Errorf("%s: got %d, want %d", body, got, want)
 		}
 	}
 }
