@@ -378,8 +378,8 @@ func (a *app) newFeed(s *config.Source, opts feedOptions, log *slog.Logger) (upl
 	}
 	return uploader.Feed{
 		Name: s.Name, ID: s.ID, Source: openSource{src, after}, OnChange: s.OnChange, MaxPerDay: seconds(s.Rules.MaxHoursPerDay), Overlap: s.Rules.Overlap,
-		Rounding: roundingOf(s.Rounding),
-		Part:     a.mended,
+		Rounding: roundingOf(s.Rounding), Split: s.Midnight == "split",
+		Part: a.mended,
 	}, nil
 }
 
