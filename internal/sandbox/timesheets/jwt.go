@@ -32,6 +32,7 @@ const (
 var (
 	errKeysUnavailable = errors.New("the issuer's keys cannot be fetched")
 	errWrongType       = errors.New("not an access token: typ is not at+jwt")
+	errCritical        = errors.New("crit names extensions that must be understood")
 	errNoKeyID         = errors.New("no kid, and the issuer has more than one key")
 	errIncomplete      = errors.New("sub, client_id or jti is missing")
 )
@@ -152,6 +153,9 @@ func (v *verifier) key(ctx context.Context) jwt.Keyfunc {
 		typ, _ := t.Header["typ"].(string)
 		if !strings.EqualFold(strings.TrimPrefix(strings.ToLower(typ), "application/"), "at+jwt") {
 			return nil, errWrongType
+		}
+		if _, ok := t.Header["crit"]; ok { // RFC 7515 4.1.11: we understand none
+			return nil, errCritical
 		}
 		// The issuer fetch must not end with the request that caused it.
 		ctx := context.WithoutCancel(ctx)

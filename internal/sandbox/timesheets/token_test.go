@@ -147,6 +147,7 @@ func TestTokenStep(t *testing.T) {
 		{"id token", header("typ", "JWT"), 401},
 		{"no typ", header("typ", nil), 401},
 		{"no kid among two keys", header("kid", nil), 401},
+		{"a critical extension", header("crit", []string{"exp"}), 401},
 		{"kid of the other key", header("kid", "two"), 401},
 		{"other issuer", claim("iss", "https://issuer/"), 401},
 		{"no issuer", claim("iss", nil), 401},
