@@ -77,3 +77,22 @@ func TestStdinIsDash(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// Rows can be shown at other lines, those that are refused as well.
+func TestLines(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "mended.csv")
+	if err := os.WriteFile(path, []byte("user,date,project,hours\nu,2026-11-16,P,1\n\nu,2026-11-17,P,x\nu,2026-11-18,P,2\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	res := must(t, Config{Files: []string{path}, As: map[string]string{path: "week.csv"}, Lines: map[string][]int{path: {40, 7}}})
+	if len(res.entries) != 2 || len(res.rejected) != 1 {
+		t.Fatalf("got %+v", res)
+	}
+	// A row for which there is no line keeps its own.
+	for got, want := range map[string]string{res.entries[0].Origin.String(): "week.csv:40", res.rejected[0].Origin.String(): "week.csv:7", res.entries[1].Origin.String(): "week.csv:5"} {
+		if got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+}

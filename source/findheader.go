@@ -38,7 +38,7 @@ func (l *layout) findHeader(head []byte, lim *Limits) (*table, error) {
 			if rec.bad != "" && !rec.cr {
 				continue
 			}
-			t := &table{lay: l, delim: delim, line: rec.line, header: rec.fields(delim)}
+			t := newTable(l, delim, &rec)
 			var found int
 			var err error
 			t.at, found, err = l.match(t.header)
@@ -98,6 +98,17 @@ func (l *layout) findHeader(head []byte, lim *Limits) (*table, error) {
 	}
 	lack, near := l.complete(&none)
 	return nil, l.lacks(t, lack, near)
+}
+
+// newTable is a table whose header could be rec.
+func newTable(l *layout, delim byte, rec *frame) *table {
+	t := &table{lay: l, delim: delim, line: rec.line, header: rec.fields(delim), quoted: rec.quoted && rec.bad == "", crlf: bytes.HasSuffix(rec.data, []byte("\r\n"))}
+	for pos := 0; pos >= 0 && t.quoted; {
+		var raw []byte
+		raw, pos = rec.field(delim, pos)
+		t.quoted = len(raw) > 1 && raw[0] == '"'
+	}
+	return t
 }
 
 // lacks is the error of a header without a required column; it names the

@@ -74,6 +74,8 @@ func (u *unit) unmake() error {
 // record's, from 1.
 func (u *unit) place(line, number int) int {
 	switch {
+	case number > 0 && number <= len(u.lines):
+		return u.lines[number-1]
 	case u.made != nil && u.made.lines != nil:
 		return u.made.lines.at(line)
 	case u.json:

@@ -171,6 +171,8 @@ type table struct {
 	at      [fieldCount]int // index of the column, -1 for none
 	found   int             // columns that are used
 	pivoted bool            // has a column for each day, and is not yet the table made of it
+	quoted  bool            // every name stands in quotation marks
+	crlf    bool
 	like    *preset         // a tracker's header that our own reading was preferred to
 }
 

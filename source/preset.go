@@ -256,7 +256,7 @@ func (l *layout) findMarked(head []byte, lim *Limits) (*table, error) {
 			if rec.bad != "" || rec.cr {
 				continue
 			}
-			t := &table{lay: l, delim: delim, line: rec.line, header: rec.fields(delim)}
+			t := newTable(l, delim, &rec)
 			folded := foldAll(t.header)
 			if p := l.preset.pivoted; p != nil && score(p.marks, folded) == len(p.marks) && !l.preset.marked(folded) {
 				t.pivoted, t.found = true, len(p.marks)

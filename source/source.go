@@ -76,6 +76,9 @@ type Config struct {
 	// errors and in logs. So a temporary file can stand for the one that it was
 	// made of. The Stamp stays that of the file that is read.
 	As map[string]string
+	// Lines gives the rows of a path, of Files or of what Glob matches, other
+	// lines to be shown at: one for each data row, in their order.
+	Lines map[string][]int
 	// Stdin is read to its end into a spool file.
 	Stdin io.Reader
 	// HTTP fetches an export.

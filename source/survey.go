@@ -105,6 +105,9 @@ func (r *Reading) surveyOnce(ctx context.Context, u *unit) (timesheet.File, []st
 		u.hashed, u.rows = true, rows
 		u.form = &form{charset: cs, table: t}
 		file.Rows = rows
+		if u.made == nil || !u.made.table {
+			file.Quoted, file.CRLF = t.quoted, t.crlf
+		}
 		file.Decisions, err = u.form.decide(lay, ev, u.name)
 		if u.made != nil {
 			file.Decisions = u.made.decisions(file.Decisions)

@@ -24,6 +24,13 @@ type dialect struct {
 	encoding      string // empty: utf-8
 	comma         rune
 	date, decimal string // empty: as anywhere
+	clock         string // 12h or 24h, where all times of day are on the same
+	// mark, quoted and crlf: a byte-order mark, quotation marks around every
+	// value, and line ends as on Windows.
+	mark, quoted, crlf bool
+	// form is what the file is, where that is no CSV and the rows are written in
+	// ours.
+	form string
 }
 
 var delimiterNames = map[string]rune{"comma": ',', "semicolon": ';', "tab": '\t', "bar": '|'}
@@ -41,17 +48,21 @@ func dialectsOf(ctx context.Context, l *ledger.Ledger, source string) (map[strin
 	}
 	files := map[string]dialect{}
 	for _, f := range last.Files {
-		d := dialect{comma: ','}
+		d := dialect{comma: ',', quoted: f.Quoted, crlf: f.CRLF}
 		for _, is := range f.Decisions {
 			switch is.What {
+			case "form":
+				d.form, _, _ = strings.Cut(is.Value, ",")
 			case "encoding":
-				d.encoding = is.Value
+				d.encoding, d.mark = is.Value, is.Evidence == "byte-order mark"
 			case "delimiter":
 				d.comma = delimiterNames[is.Value]
 			case "date order":
 				if is.Value != (timesheet.DateFormat{}).String() {
 					d.date = is.Value
 				}
+			case "clock":
+				d.clock = is.Value
 			case "decimal sign":
 				if is.Value != "." {
 					d.decimal = is.Value
@@ -73,6 +84,9 @@ func (d dialect) said() string {
 	if d.decimal != "" {
 		s = append(s, "decimal="+d.decimal)
 	}
+	if d.clock != "" {
+		s = append(s, "clock="+d.clock)
+	}
 	return strings.Join(s, " ")
 }
 
@@ -84,8 +98,30 @@ func (d *dialect) hear(text string) {
 			d.date = value
 		case "decimal":
 			d.decimal = value
+		case "clock":
+			d.clock = value
 		}
 	}
+}
+
+// line writes a record.
+func (d dialect) line(record []string) string {
+	var b strings.Builder
+	for i, v := range record {
+		if i > 0 {
+			b.WriteRune(d.comma)
+		}
+		if !d.quoted && !strings.ContainsAny(v, string(d.comma)+"\"\r\n") && strings.TrimSpace(v) == v && (v != "" || len(record) > 1) {
+			b.WriteString(v)
+			continue
+		}
+		b.WriteString(`"` + strings.ReplaceAll(v, `"`, `""`) + `"`)
+	}
+	if d.crlf {
+		b.WriteByte('\r')
+	}
+	b.WriteByte('\n')
+	return b.String()
 }
 
 // encode turns UTF-8 into the dialect's encoding. Only texts of ours can have
@@ -100,6 +136,9 @@ func (d dialect) encode(text []byte) ([]byte, error) {
 	case "windows-1252":
 		e = *encoding.ReplaceUnsupported(charmap.Windows1252.NewEncoder())
 	default:
+		if d.mark {
+			text = append([]byte("\xef\xbb\xbf"), text...)
+		}
 		return text, nil
 	}
 	return e.Bytes(text)

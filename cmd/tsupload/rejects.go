@@ -3,13 +3,10 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/csv"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -35,12 +32,13 @@ them in a spreadsheet or an editor, and feed them back.`,
 	export := &cobra.Command{
 		Use:   "export",
 		Short: "Write rejected rows in the source's own columns",
-		Long: `Write the open rejected rows of one source as CSV, with the delimiter and in the
-encoding of the file that they are from: the source's own columns, then _row,
-_reason and _hint. A column _read says how dates and numbers of that file are
-written, where the file decided it. Mend the values, leave _row and _read as they
-are, and feed the file back with "tsupload rejects retry". Rows may be deleted
-from it.
+		Long: `Write the open rejected rows of one source as CSV, with the delimiter, quotation
+marks and line ends and in the encoding of the file that they are from: the
+source's own columns, then _row, _reason and _hint. A column _read says how dates,
+times and numbers of that file are written, where the file decided it. Mend the
+values, leave _row and _read as they are, and feed the file back with "tsupload
+rejects retry". Rows may be deleted from it. Rows of XLSX, JSON and calendars are
+written with commas, in UTF-8.
 
 A value that a spreadsheet could take for a formula gets an apostrophe in front;
 retry takes it away again. Where a source's columns or their form have changed,
@@ -59,8 +57,12 @@ or see "tsupload resolve".`,
 		Use:   "retry FILE",
 		Short: "Upload mended rows",
 		Long: `Read a mended export and upload its rows as "tsupload run --once" would, as entries
-of the source they came from. A rejected row is closed when its mended row was
-uploaded. What is refused again, or held, stays open under its first reference.
+of the source they came from, and of the file and line that they stood on there. A
+rejected row is closed when its mended row was uploaded. What is refused again, or
+held, stays open under its first reference.
+
+Feeding the same file back again is safe: a row that was uploaded is not uploaded
+a second time, however it was edited meanwhile.
 
 Mend the row in the tracker as well, in the same way: the entry is then known when
 the next export has it. A row that equals an entry that is known already is not
@@ -136,6 +138,9 @@ func runRejectsExport(ctx context.Context, a *app, source, file string) error {
 	text, err := form.encode(b.Bytes())
 	if err != nil {
 		return err
+	}
+	if form.form != "" {
+		a.say("note: the rows are from %s; they are written as CSV in UTF-8, with commas", form.form)
 	}
 	if left > 0 {
 		a.say("note: %s with other columns or in another form left out: export again once these are closed", count(left, "row"))
@@ -218,8 +223,6 @@ func writeRejections(w io.Writer, list []rejected, form dialect) error {
 	for _, r := range list {
 		extra = max(extra, len(r.r.Record)-len(header))
 	}
-	out := csv.NewWriter(w)
-	out.Comma = form.comma
 	line := make([]string, 0, len(header)+3+extra)
 	for _, h := range header {
 		line = append(line, guard(h))
@@ -232,7 +235,7 @@ func writeRejections(w io.Writer, list []rejected, form dialect) error {
 	for i := range extra {
 		line = append(line, fmt.Sprintf("%s%d", extraColumn, i+1))
 	}
-	if err := out.Write(line); err != nil {
+	if _, err := io.WriteString(w, form.line(line)); err != nil {
 		return err
 	}
 	for _, r := range list {
@@ -259,12 +262,11 @@ func writeRejections(w io.Writer, list []rejected, form dialect) error {
 			}
 			line = append(line, guard(value))
 		}
-		if err := out.Write(line); err != nil {
+		if _, err := io.WriteString(w, form.line(line)); err != nil {
 			return err
 		}
 	}
-	out.Flush()
-	return out.Error()
+	return nil
 }
 
 // formula tells whether a spreadsheet could take s for a formula, apostrophes
@@ -288,261 +290,4 @@ func unguard(s string) string {
 		return rest
 	}
 	return s
-}
-
-// mendedRow is a row of a mended file.
-type mendedRow struct {
-	line   int // in the mended file
-	ref    string
-	record []string
-	row    *timesheet.Waiting // the rejected row it stands for
-	form   dialect            // of its file
-}
-
-func runRejectsRetry(ctx context.Context, a *app, file string) (err error) {
-	header, rows, err := readMended(file)
-	if err != nil {
-		return err
-	}
-	cfg, err := a.load()
-	if err != nil {
-		return err
-	}
-	name, before, err := a.matchRows(ctx, cfg, &rows)
-	if err != nil || len(rows) == 0 {
-		return err
-	}
-	dir, err := os.MkdirTemp("", "tsupload-mended-")
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	path := filepath.Join(dir, filepath.Base(file))
-	lines, err := writeMended(path, header, rows)
-	if err != nil {
-		return err
-	}
-	a.mended, a.form = true, rows[0].form
-	return a.runMended(ctx, cfg, name, file, path, rows, lines, before)
-}
-
-// runMended is one pass over the mended rows. What they settle is closed
-// before the report is written, so that it tells how things stand.
-func (a *app) runMended(ctx context.Context, cfg *config.Config, name, file, path string, rows []mendedRow, lines []int, before map[timesheet.Packed]bool) error {
-	opts := runOptions{once: true, files: []string{path}, sources: []string{name}}
-	sources, err := chooseSources(cfg, opts)
-	if err != nil {
-		return err
-	}
-	p := pass{app: a, cfg: cfg, sources: sources, opts: opts, log: a.logger(cfg), runID: newRunID()}
-	// The run's id makes it another file than one of the same name before.
-	shown := file + " (" + p.runID + ")"
-	p.opts.as = map[string]string{path: shown}
-	r, waiting, err := p.run(ctx, a.stopping)
-	if r == nil {
-		return err
-	}
-	closed := 0
-	if err == nil && r.Sources[0].Err == nil {
-		closed, waiting, err = a.closeMended(ctx, &p, shown, rows, lines, before)
-	}
-	if err := errors.Join(err, a.report(r, waiting)); err != nil {
-		return err
-	}
-	if a.json() {
-		if err := a.emit("mended", map[string]any{"rows": len(rows), "closed": closed}); err != nil {
-			return err
-		}
-	}
-	a.say("%s closed", count(closed, "rejected row"))
-	if code := p.exit(r, waiting); code != exitOK {
-		return &exitError{code}
-	}
-	return nil
-}
-
-// readMended reads a mended export: the source's header and its rows.
-func readMended(file string) (header []string, rows []mendedRow, err error) {
-	b, err := os.ReadFile(file)
-	if err != nil {
-		return nil, nil, usage("name a file that `tsupload rejects export` wrote", "%s", err)
-	}
-	if b, err = plainText(b); err != nil {
-		return nil, nil, usage("save it as CSV in UTF-8", "%s: %s", file, err)
-	}
-	in, all, err := mendedReader(b)
-	if err != nil {
-		return nil, nil, usage("name a file that `tsupload rejects export` wrote", "%s: %s", file, err)
-	}
-	own := slices.Index(all, rowColumn)
-	if own < 0 {
-		return nil, nil, usage("name a file that `tsupload rejects export` wrote, and keep its column "+rowColumn, "%s has no column %s", file, rowColumn)
-	}
-	ours := func(i int) bool {
-		return i < len(all) && (all[i] == rowColumn || all[i] == reasonColumn || all[i] == hintColumn || all[i] == readColumn || strings.HasPrefix(all[i], extraColumn))
-	}
-	for i, h := range all {
-		if !ours(i) {
-			header = append(header, unguard(h))
-		}
-	}
-	for {
-		record, err := in.Read()
-		if errors.Is(err, io.EOF) {
-			return header, rows, nil
-		}
-		if err != nil {
-			return nil, nil, usage("mend the file", "%s: %s", file, err)
-		}
-		line, _ := in.FieldPos(0)
-		if len(record) <= own || record[own] == "" {
-			return nil, nil, usage("keep the references as they were exported; new rows belong into the tracker", "%s:%d has no %s", file, line, rowColumn)
-		}
-		row := mendedRow{line: line, ref: record[own]}
-		for i, v := range record {
-			switch {
-			case !ours(i):
-				row.record = append(row.record, unguard(v))
-			case all[i] == readColumn:
-				row.form.hear(v)
-			}
-		}
-		if len(rows) > 0 && rows[0].form != row.form {
-			return nil, nil, usage("feed back one file for each form of dates and numbers, as they were exported", "%s:%d has another %s than the rows before", file, line, readColumn)
-		}
-		rows = append(rows, row)
-	}
-}
-
-// matchRows finds the rejected rows that mended ones stand for, leaves out
-// those that are closed, and returns their source and all rejections so far.
-func (a *app) matchRows(ctx context.Context, cfg *config.Config, rows *[]mendedRow) (name string, before map[timesheet.Packed]bool, err error) {
-	l, err := a.openLedger(ctx, cfg, true, a.logger(cfg))
-	if err != nil {
-		return "", nil, err
-	}
-	defer l.Close()
-	before = map[timesheet.Packed]bool{}
-	byRef := map[string]*timesheet.Waiting{}
-	records := map[timesheet.Packed][]string{} // of rows that are not as long as their header
-	if err := l.Rows(ctx, func(w *timesheet.Waiting, r *timesheet.Rejection) error {
-		c := *w
-		before[w.Key], byRef[w.Ref] = true, &c
-		if len(r.Record) != len(r.Header) {
-			records[w.Key] = append(slices.Clone(r.Record), make([]string, max(0, len(r.Header)-len(r.Record)))...)[:len(r.Header)]
-		}
-		return nil
-	}); err != nil {
-		return "", nil, err
-	}
-	var open []mendedRow
-	id := ""
-	for _, row := range *rows {
-		row.row = byRef[row.ref]
-		switch {
-		case row.row == nil:
-			return "", nil, usage("keep the references as they were exported", "line %d: the ledger knows no rejected row %s", row.line, clean(row.ref))
-		case row.row.State != timesheet.StateRejected:
-			a.say("line %d: %s is closed already; left out", row.line, row.ref)
-			continue
-		case slices.Equal(row.record, records[row.row.Key]) && len(row.record) > 0:
-			// As exported it has the right number of values, but perhaps in the wrong columns.
-			a.say("line %d: not mended; left out", row.line)
-			continue
-		case id != "" && id != row.row.Source:
-			return "", nil, usage("feed back one file for each source", "the file has rows of several sources")
-		}
-		id = row.row.Source
-		open = append(open, row)
-	}
-	if *rows = open; len(open) == 0 {
-		a.say("no row of the file waits to be mended")
-		return "", nil, nil
-	}
-	i := slices.IndexFunc(cfg.Sources, func(s config.Source) bool { return s.ID == id })
-	if i < 0 {
-		return "", nil, usage("configured are: "+sourceNames(cfg), "the rows are of a source with the id %q, which is no longer configured", id)
-	}
-	return cfg.Sources[i].Name, before, nil
-}
-
-// writeMended writes rows in the source's columns alone, each on its line of
-// the mended file, if it was not moved by longer ones, and returns the lines.
-func writeMended(path string, header []string, rows []mendedRow) (lines []int, err error) {
-	var b bytes.Buffer
-	out := csv.NewWriter(&b)
-	write := func(record []string, line int) error {
-		for bytes.Count(b.Bytes(), []byte("\n")) < line-1 {
-			b.WriteByte('\n')
-		}
-		lines = append(lines, 1+bytes.Count(b.Bytes(), []byte("\n")))
-		err := out.Write(record)
-		out.Flush()
-		return errors.Join(err, out.Error())
-	}
-	if err := write(header, 1); err != nil {
-		return nil, err
-	}
-	for _, r := range rows {
-		if err := write(r.record, r.line); err != nil {
-			return nil, err
-		}
-	}
-	return lines[1:], os.WriteFile(path, b.Bytes(), 0o600)
-}
-
-// closeMended closes the rejected rows whose mended rows are with the API now,
-// and lists what waits then. A mended row that was refused again is no second
-// row to mend: its first rejection stays, the new one is closed.
-func (a *app) closeMended(ctx context.Context, p *pass, shown string, rows []mendedRow, lines []int, before map[timesheet.Packed]bool) (closed int, waiting []*timesheet.Waiting, err error) {
-	l, err := a.openLedger(ctx, p.cfg, false, p.runLog())
-	if err != nil {
-		return 0, nil, err
-	}
-	defer func() { err = errors.Join(err, l.Close()) }()
-	became := map[int]*timesheet.Waiting{}
-	if err := l.Entries(ctx, ledger.Filter{Sources: []string{rows[0].row.Source}}, func(w *timesheet.Waiting) error {
-		if w.Origin.File == shown {
-			c := *w
-			became[w.Origin.Line] = &c
-		}
-		return nil
-	}); err != nil {
-		return 0, nil, err
-	}
-	var skip []timesheet.Packed
-	// One rejected row may have become several mended ones.
-	open := map[timesheet.Packed]bool{}
-	for i, row := range rows {
-		w := became[lines[i]]
-		switch {
-		case w == nil:
-			open[row.row.Key] = true
-			a.say("line %d: not uploaded: it is no work (a break, zero hours), or equals an entry that is known; if so, tsupload resolve --skip %s", row.line, row.ref)
-		case w.Row:
-			open[row.row.Key] = true
-			a.say("line %d: refused again: %s; %s stays open", row.line, clean(w.Detail), row.ref)
-			if !before[w.Key] {
-				skip = append(skip, w.Key)
-			}
-		case w.State != timesheet.StateSent && w.State != timesheet.StateInDoubt:
-			open[row.row.Key] = true
-			a.say("line %d: %s as %s; %s stays open", row.line, standing(w.State, w.Reason), w.Ref, row.ref)
-		}
-	}
-	for _, row := range rows {
-		if open[row.row.Key] {
-			continue
-		}
-		open[row.row.Key] = true // once is enough
-		skip = append(skip, row.row.Key)
-		closed++
-	}
-	for _, key := range skip {
-		if err := l.SkipRow(ctx, key); err != nil {
-			return 0, nil, err
-		}
-	}
-	waiting, err = p.waiting(ctx, l)
-	return closed, waiting, err
 }

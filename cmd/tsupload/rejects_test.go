@@ -124,6 +124,51 @@ func TestRetryLeavesOpenWhatIsNotUploaded(t *testing.T) {
 	}
 }
 
+// A row that was mended and taken over is not taken over again in another way,
+// whether it is still to be sent or was sent by a run that ended before its
+// rejection was closed.
+func TestRetryEditedTwice(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		hours, says string
+		sent        int
+	}{
+		"in another way": {"6", `was uploaded already, mended in another way, as .*; left out`, 3},
+		"as before":      {"8", `known +1 |1 rejected row closed`, 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, goodRow, badRow, "u-2,2026-11-17,Apollo,x,y")
+			w.do(exitOK, "ledger", "create")
+			w.do(exitPerson, "run", "--once")
+			out, _ := w.do(exitOK, "rejects", "export")
+			lines := strings.SplitAfter(out, "\n")
+			mended := func(hours string) string {
+				return w.put("mend.csv", lines[0]+strings.Replace(lines[1], ",eight,", ","+hours+",", 1))
+			}
+			w.faults("status=503")
+			w.server = "not_executed: [503]"
+			_, log := w.do(exitUnreachable, "rejects", "retry", mended("8"))
+			contains(t, log, `new as .* stays open`)
+			w.faults()
+			_, log = w.do(exitOK, "rejects", "retry", mended("7"))
+			contains(t, log, `taken over already, mended in another way, as .*, which is still to be sent; left out`, `0 rejected rows closed`)
+			// The next thing that is sent of this source takes it along.
+			w.do(exitPerson, "rejects", "retry", w.put("other.csv", lines[0]+strings.Replace(lines[2], ",x,", ",1,", 1)))
+			if r, s := len(w.refs("rejected")), len(w.refs("sent")); r != 1 || s != 3 {
+				t.Fatalf("got %d rejected and %d sent, want 1 and 3", r, s)
+			}
+			out, log = w.do(exitOK, "rejects", "retry", mended(c.hours))
+			contains(t, out+log, c.says, `1 rejected row closed`)
+			_, log = w.do(exitOK, "rejects", "retry", mended("5"))
+			contains(t, log, `is closed already; left out`)
+			if r, s := len(w.refs("rejected")), len(w.refs("sent")); r != 0 || s != c.sent {
+				t.Errorf("got %d rejected and %d sent, want 0 and %d", r, s, c.sent)
+			}
+		})
+	}
+}
+
 func TestRetryRefusesForeignFiles(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, goodRow, badRow)

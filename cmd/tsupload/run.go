@@ -31,6 +31,7 @@ type runOptions struct {
 	faults                []string          // of the sandbox
 	report                string            // the file of the HTML report
 	as                    map[string]string // names to show files under
+	lines                 map[string][]int  // lines to show their rows at
 }
 
 func newRunCommand(a *app) *cobra.Command {
@@ -325,7 +326,7 @@ func (p *pass) run(ctx context.Context, stopping <-chan struct{}) (_ *uploader.R
 		cfg.Configured = append(cfg.Configured, p.cfg.Sources[i].ID)
 	}
 	for i := range p.sources {
-		feed, err := p.newFeed(&p.sources[i], feedOptions{files: p.opts.files, as: p.opts.as, spool: spool, dir: configDir(p.cfg), alive: p.alive}, p.runLog())
+		feed, err := p.newFeed(&p.sources[i], feedOptions{files: p.opts.files, as: p.opts.as, lines: p.opts.lines, spool: spool, dir: configDir(p.cfg), alive: p.alive}, p.runLog())
 		if err != nil {
 			return nil, nil, err
 		}

@@ -235,9 +235,9 @@ func (s dyingStore) Save(ctx context.Context, key string, e tokencache.Entry) er
 	if e.RefreshToken == "" {
 		return s.tokenStore.Save(ctx, key, e)
 	}
-	crash.Point("C12") // a refresh token was replaced at the server, and not here
+	crash.Point("login-answered") // a refresh token was replaced at the server, and not here
 	err := s.tokenStore.Save(ctx, key, e)
-	crash.Point("C13") // nor is the access token that came with it kept
+	crash.Point("login-saved") // nor is the access token that came with it kept
 	return err
 }
 
@@ -316,6 +316,7 @@ func readValue(ctx context.Context, secrets *config.Resolver, v config.Value) (s
 type feedOptions struct {
 	files []string          // read as this source, instead of what it names
 	as    map[string]string // names to show them under
+	lines map[string][]int  // and lines
 	spool string
 	dir   string // where commands run: that of the configuration
 	alive func() // called with every answer of an export; may be nil
@@ -339,7 +340,7 @@ func (a *app) newFeed(s *config.Source, opts feedOptions, log *slog.Logger) (upl
 	case len(opts.files) == 1 && opts.files[0] == "-":
 		c.Stdin = a.stdin
 	case len(opts.files) > 0:
-		c.Files, c.As = opts.files, opts.as
+		c.Files, c.As, c.Lines = opts.files, opts.as, opts.lines
 	case s.CSV != nil:
 		c.Glob = s.CSV.Path
 	case s.HTTP != nil:
@@ -368,6 +369,8 @@ func (a *app) newFeed(s *config.Source, opts feedOptions, log *slog.Logger) (upl
 	if a.mended {
 		c.Delimiter, c.Encoding = ",", "utf-8" // as `rejects retry` writes it
 		c.DateFormat, c.Decimal = cmp.Or(c.DateFormat, a.form.date), cmp.Or(c.Decimal, a.form.decimal)
+		c.TimeFormat = cmp.Or(c.TimeFormat, a.form.clock)
+		c.Limits.BadShare = 1 // every row of it was bad once
 	}
 	src, err := source.New(c)
 	if err != nil {
@@ -375,8 +378,8 @@ func (a *app) newFeed(s *config.Source, opts feedOptions, log *slog.Logger) (upl
 	}
 	return uploader.Feed{
 		Name: s.Name, ID: s.ID, Source: openSource{src, after}, OnChange: s.OnChange, MaxPerDay: seconds(s.Rules.MaxHoursPerDay), Overlap: s.Rules.Overlap,
-		Rounding: roundingOf(s.Rounding),
-		Part:     a.mended,
+		Rounding: roundingOf(s.Rounding), Split: s.Midnight == "split",
+		Part: a.mended,
 	}, nil
 }
 
