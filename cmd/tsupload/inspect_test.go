@@ -83,7 +83,7 @@ func TestInspectGivesAConfiguration(t *testing.T) {
 // Whatever of our exports can be read at all has a configuration that reads it.
 func TestInspectEveryExport(t *testing.T) {
 	t.Parallel()
-	for _, pattern := range []string{"*.csv", "bad/*.csv", "presets/*.csv", "xlsx/*.xlsx"} {
+	for _, pattern := range []string{"*.csv", "bad/*.csv", "presets/*.csv", "presets/*.json", "presets/*.ics", "xlsx/*.xlsx"} {
 		files, err := filepath.Glob("../../testdata/export/" + pattern)
 		if err != nil || len(files) == 0 {
 			t.Fatalf("%s: got %d files, %v", pattern, len(files), err)

@@ -485,7 +485,7 @@ func (in *inspection) printColumns(w io.Writer) {
 		fmt.Fprintf(w, "    %-*s  %s\n", width, clean(yamlText(c.Name)), field)
 	}
 	if in.unknown != nil {
-		fmt.Fprintf(w, "  no tracker has this header: %s\n", clean(in.unknown.Error()))
+		fmt.Fprintf(w, "  no tracker has this header: %s\n", clean(strings.TrimPrefix(in.unknown.Error(), "source "+in.cfg.Name+": ")))
 		if hint := hintOf(in.unknown); hint != "" {
 			fmt.Fprintf(w, "    hint: %s\n", clean(hint))
 		}
