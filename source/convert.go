@@ -33,6 +33,7 @@ type converter struct {
 	values    timesheet.Values
 
 	start, end moment // of the row at hand
+	ranged     bool   // it has both
 	loose      timesheet.DateFormat
 
 	projects, people *suggestions
@@ -94,8 +95,7 @@ func (c *converter) convert(rec *record, why string, fr *frame, number int) *tim
 	e.Digest = c.hasher.Digest(&c.values)
 	if e.ID == "" {
 		e.Key = c.hasher.ContentKey(c.cfg.ID, e.Digest, c.seen.occurrence(&e.Digest))
-		c.row.Entry = e
-		return &c.row
+		return c.take(e)
 	}
 	e.Key = c.hasher.IDKey(c.cfg.ID, e.ID)
 	switch c.seen.id(&e.Key, &e.Digest) {
@@ -109,7 +109,14 @@ func (c *converter) convert(rec *record, why string, fr *frame, number int) *tim
 		c.rejection.Key = e.Key
 		return &c.row
 	}
+	return c.take(e)
+}
+
+func (c *converter) take(e *timesheet.Entry) *timesheet.Row {
 	c.row.Entry = e
+	if c.ranged {
+		c.row.Parts = c.over(e)
+	}
 	return &c.row
 }
 
@@ -220,7 +227,8 @@ func (c *converter) fill(e *timesheet.Entry, rec *record, part *partial) (skip t
 	if f := c.plausible(e); f != nil {
 		return "", f
 	}
-	if most := c.cfg.Rules.ForgottenTimer; e.Hold == "" && most > 0 && e.Duration > most && c.t.has(fieldEnd) && start.set && rec.End != "" {
+	c.ranged = start.set && rec.End != "" && c.t.has(fieldEnd)
+	if most := c.cfg.Rules.ForgottenTimer; e.Hold == "" && most > 0 && e.Duration > most && c.ranged {
 		e.Hold = timesheet.ReasonForgot
 	}
 	return "", nil

@@ -227,7 +227,7 @@ func (c *converter) stated(w *stated, text string, f field, format string) *faul
 		if w.sec = timesheet.Seconds(n); format == "minutes" {
 			w.sec, w.below, w.above = w.sec*60, 59, 59
 		}
-		w.clock = true
+		w.clock, w.exact = true, format == "seconds"
 	case format == "h:mm" || format == "" && strings.Contains(text, ":"):
 		if p := c.t.lay.preset; p != nil && p.unpadded {
 			if sec, ok := padded(text); ok {

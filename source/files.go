@@ -65,7 +65,7 @@ func openRegular(path, name string) (*unit, error) {
 		return nil, &Error{File: name, Message: "this is a symbolic link", HintText: "name the file that it points to"}
 	}
 	if err != nil {
-		e := &Error{File: name, Message: "cannot be opened", Err: errors.Unwrap(err)}
+		e := &Error{File: name, Message: "cannot be opened", HintText: "check the path, and what it leads through", Err: errors.Unwrap(err)}
 		if errors.Is(err, fs.ErrNotExist) {
 			e.Message, e.Err, e.HintText = "no such file", nil, "check the path, and the directory it is relative to"
 		}
@@ -249,7 +249,7 @@ func (r *Reading) openStdin(ctx context.Context) error {
 		return r.s.place("-", err)
 	}
 	if n > r.s.cfg.Limits.File {
-		return r.s.place("-", &Error{Message: fmt.Sprintf("standard input is longer than %d bytes", r.s.cfg.Limits.File)})
+		return r.s.place("-", &Error{Message: fmt.Sprintf("standard input is longer than %d bytes", r.s.cfg.Limits.File), HintText: "split the export by month or by person"})
 	}
 	// Whoever wrote to the pipe may have died half way.
 	r.partial = true

@@ -40,6 +40,7 @@ type jsonSpool struct {
 	// finish adds to a row of an inner list what follows from its values.
 	finish func(j *jsonSpool, row *jsonRow)
 	sample map[string]string // the values of the first record
+	good   []bool            // columns that a record has that was not refused
 	lists  []string          // paths of lists that are not taken for the records
 
 	dec   *json.Decoder
@@ -178,6 +179,14 @@ func (j *jsonSpool) record(depth int) error {
 }
 
 func (j *jsonSpool) put(row *jsonRow) error {
+	for len(j.good) < len(j.names) {
+		j.good = append(j.good, false)
+	}
+	if row.Refused == "" || strings.HasPrefix(row.Refused, skipMark) {
+		for _, at := range row.Columns {
+			j.good[at] = true
+		}
+	}
 	b, err := json.Marshal(row)
 	if err != nil {
 		return err
@@ -298,6 +307,14 @@ func (j *jsonSpool) table(from *os.File, example []string, w *tableWriter) error
 	if j.rows == 0 {
 		// An export without entries has no keys; it is no less an export.
 		names = example
+	}
+	// Of two keys that differ in case, the one of refused records is out of the way.
+	folded := foldAll(names)
+	for i, good := range j.good {
+		if j.rows > 0 && !good && (slices.Contains(folded[:i], folded[i]) || slices.Contains(folded[i+1:], folded[i])) {
+			names = slices.Clone(names)
+			names[i] = "refused: " + names[i]
+		}
 	}
 	for _, h := range j.extra {
 		if !slices.ContainsFunc(names, func(n string) bool { return fold(n) == fold(h) }) {

@@ -171,8 +171,9 @@ func (j *jsonSpool) noList() error {
 	return e
 }
 
-// list reads a list within a record. Texts and numbers become one column,
-// joined by commas, and one column each for the first ten; objects are left out.
+// list reads a list within a record. Texts become one column, joined by commas,
+// and one column each for the first ten; what else is in it is left out, so that
+// no list of one number is taken for that number.
 func (j *jsonSpool) list(path string, depth int, row *jsonRow) error {
 	if j.inner != "" && path == j.inner && row != nil {
 		return j.innerList(path, depth)
@@ -192,8 +193,8 @@ func (j *jsonSpool) list(path string, depth int, row *jsonRow) error {
 			}
 			continue
 		}
-		text := scalar(t)
-		if row == nil || text == "" {
+		text, ok := t.(string)
+		if row == nil || !ok || text == "" {
 			continue
 		}
 		if len(all) > 0 {

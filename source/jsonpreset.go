@@ -255,7 +255,7 @@ func (j *jsonSpool) readKlog() {
 }
 
 // longValues refuses JSON with a value that no export of hours has: a decoder
-// holds each value in memory.
+// holds each value in memory, and the space in front of it.
 type longValues struct {
 	r       io.Reader
 	run     int
@@ -276,11 +276,11 @@ func (l *longValues) Read(p []byte) (int, error) {
 			l.escaped = true
 		case c == '"':
 			l.quoted, l.run = !l.quoted, 0
-		case !l.quoted && strings.IndexByte(" \t\r\n,:[]{}", c) >= 0:
+		case !l.quoted && strings.IndexByte(",:[]{}", c) >= 0:
 			l.run = 0
 		}
 		if l.run > longestValue {
-			return 0, &Error{Message: fmt.Sprintf("a value is longer than %d bytes", longestValue), HintText: "this is no export of hours"}
+			return 0, &Error{Message: fmt.Sprintf("a value, or the space between two, is longer than %d bytes", longestValue), HintText: "this is no export of hours"}
 		}
 	}
 	return n, err

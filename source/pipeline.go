@@ -141,13 +141,14 @@ type heldRow struct {
 	skipped   timesheet.Skipped
 }
 
-// hold copies row, whose parts are used again once it has been handed over.
+// hold copies row: what it points to, but for Parts, is used again once it has
+// been handed over.
 func (h *heldRow) hold(row *timesheet.Row) {
 	h.row = timesheet.Row{}
 	switch {
 	case row.Entry != nil:
 		h.entry = *row.Entry
-		h.row.Entry = &h.entry
+		h.row.Entry, h.row.Parts = &h.entry, row.Parts
 	case row.Rejection != nil:
 		h.rejection = *row.Rejection
 		h.row.Rejection = &h.rejection

@@ -45,6 +45,16 @@ func presets() []preset {
 			},
 		},
 		{
+			// What Kimai's importer takes, and others write for it: seconds.
+			name: "kimai-import", title: "a file for Kimai's import",
+			marks: [][]string{{"date"}, {"from"}, {"to"}, {"duration"}, {"activity"}, {"exported"}, {"rate"}},
+			columns: map[field][]string{
+				fieldUser: {"email", "user"}, fieldDate: {"date"}, fieldStart: {"from"}, fieldEnd: {"to"}, fieldDuration: {"duration"},
+				fieldProject: {"project"}, fieldTask: {"activity"}, fieldNotes: {"description"},
+			},
+			durations: "seconds", first: true,
+		},
+		{
 			// Headers are in the language of the template, columns as its author chose.
 			// The id stands there only if the template has it.
 			name: "kimai", title: "Kimai's export",

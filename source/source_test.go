@@ -20,6 +20,7 @@ type result struct {
 	entries  []timesheet.Entry
 	rejected []timesheet.Rejection
 	skipped  []timesheet.Skipped
+	parts    [][]timesheet.Entry // of entries over midnight
 }
 
 func (r *result) seconds() (sum timesheet.Seconds) {
@@ -96,6 +97,10 @@ func read(tb testing.TB, cfg Config) (*result, error) {
 				tb.Errorf("%s: key given out twice", row.Entry.Origin)
 			}
 			keys[row.Entry.Key] = true
+			checkParts(tb, row)
+			if row.Parts != nil {
+				res.parts = append(res.parts, row.Parts)
+			}
 		}
 		if row.Rejection != nil {
 			n++

@@ -146,6 +146,20 @@ func (e *SecretError) Hint() string {
 	return "check auth.client_secret; tsupload auth set-secret keeps one in the keyring"
 }
 
+// waitError is a caller that left before there was a token.
+type waitError struct{ err error }
+
+// Error implements error.
+func (e *waitError) Error() string { return "waiting for an access token: " + e.err.Error() }
+
+// Unwrap gives the end of the caller's context.
+func (e *waitError) Unwrap() error { return e.err }
+
+// Hint tells the reader what to do.
+func (e *waitError) Hint() string {
+	return "the authorization server did not answer in time; nothing was uploaded, and the next run tries again; `tsupload doctor` says more"
+}
+
 // OriginError says a request was about to carry the token to a host that is not on the list.
 type OriginError struct {
 	// Origin is where the request was going.

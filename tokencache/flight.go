@@ -2,7 +2,6 @@ package tokencache
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"time"
 
@@ -23,7 +22,7 @@ func (c *Cache) current(ctx context.Context, least time.Duration) (Entry, error)
 	// A fetch joined halfway may end in a token refused meanwhile, or be a failed renewal; one fresh look is enough.
 	for again := true; ; again = false {
 		if err := ctx.Err(); err != nil {
-			return Entry{}, fmt.Errorf("waiting for an access token: %w", err)
+			return Entry{}, &waitError{err}
 		}
 		now := time.Now()
 		c.mu.Lock()
@@ -46,7 +45,7 @@ func (c *Cache) current(ctx context.Context, least time.Duration) (Entry, error)
 		c.mu.Unlock()
 		select {
 		case <-ctx.Done():
-			return Entry{}, fmt.Errorf("waiting for an access token: %w", ctx.Err())
+			return Entry{}, &waitError{ctx.Err()}
 		case <-f.done:
 		}
 		if f.err != nil {

@@ -12,11 +12,16 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
-// After a replacement was refused as well, more tokens will not help; for this long none is fetched because of a 401.
-const refusedRest = time.Minute
+const (
+	// After a replacement was refused as well, more tokens will not help; for this long none is fetched because of a 401.
+	refusedRest = time.Minute
+	// So many replacements that the API has not taken yet may there be.
+	maxUnproven = 2
+)
 
 // Transport puts the token on requests to the listed origins. An answer 401 that calls the token invalid, or gives no
 // reason, drops the token and sends the request once more with another one; a second 401, and any 403, is returned as it
@@ -37,6 +42,11 @@ type Transport struct {
 	refused   [sha256.Size]byte // the replacement that was refused as well
 	refusedAt time.Time
 	diagnosis []string
+	// unproven are tokens that replaced refused ones and that the API has not taken yet; many requests at once would
+	// otherwise fetch one after the other before the first learns that it does not help.
+	unproven   [][sha256.Size]byte
+	unprovenAt time.Time   // of the last
+	doubtful   atomic.Bool // there are some
 }
 
 // Ready says whether a token with the expected scopes can be had.
@@ -68,10 +78,12 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	switch resp.StatusCode {
 	case http.StatusForbidden:
+		t.proved()
 		t.note(tok, resp)
 		return resp, nil
 	case http.StatusUnauthorized:
 	default:
+		t.proved()
 		return resp, nil
 	}
 	if !readChallenge(resp.Header).renewable() || t.resting(tok) {
@@ -94,6 +106,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		t.noteRefused(tok, resp)
 		return resp, nil
 	}
+	t.replaced(next)
 	drain(resp)
 	resp, err = t.send(req, body, next)
 	if err != nil {
@@ -103,9 +116,37 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	case http.StatusUnauthorized:
 		t.noteRefused(next, resp)
 	case http.StatusForbidden:
+		t.proved()
 		t.note(next, resp)
+	default:
+		t.proved()
 	}
 	return resp, nil
+}
+
+// proved notes that the API takes tokens.
+func (t *Transport) proved() {
+	if !t.doubtful.Load() {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.unproven = nil
+	t.doubtful.Store(false)
+}
+
+// replaced notes a token that came in place of a refused one.
+func (t *Transport) replaced(tok Token) {
+	sum := sha256.Sum256([]byte(tok.Value))
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if time.Since(t.unprovenAt) >= refusedRest {
+		t.unproven = nil
+	}
+	if !slices.Contains(t.unproven, sum) {
+		t.unproven, t.unprovenAt = append(t.unproven, sum), time.Now()
+		t.doubtful.Store(true)
+	}
 }
 
 // send passes on a copy that net/http cannot repeat by itself: with an idempotency key and GetBody it would send a POST
@@ -141,6 +182,9 @@ func rewind(req *http.Request) (io.ReadCloser, bool) {
 func (t *Transport) resting(tok Token) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if len(t.unproven) >= maxUnproven && time.Since(t.unprovenAt) < refusedRest {
+		return true
+	}
 	return !t.refusedAt.IsZero() && time.Since(t.refusedAt) < refusedRest && t.refused == sha256.Sum256([]byte(tok.Value))
 }
 

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/exampleco/tsupload/tokencache"
@@ -174,6 +175,46 @@ func TestTransportStorm(t *testing.T) {
 	}
 	wg.Wait()
 	wantRequests(t, s, 2)
+}
+
+// An API that takes no token at all: many requests at once cost a few tokens, not one each, and after a minute it may be
+// tried again.
+func TestTransportFruitlessStorm(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var issued, asked atomic.Int64
+		c := newCache(t, tokencache.Config{TokenURL: "https://auth.example/token", Transport: tripper(func(req *http.Request) (*http.Response, error) {
+			time.Sleep(time.Millisecond)
+			body := fmt.Sprintf(`{"access_token":"tok-%d"}`, issued.Add(1))
+			return &http.Response{StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {"application/json"}}, Request: req, Body: io.NopCloser(strings.NewReader(body))}, nil
+		})})
+		tr := &tokencache.Transport{Cache: c, Origins: []string{"https://api.example"}, Base: tripper(func(req *http.Request) (*http.Response, error) {
+			time.Sleep(time.Duration(asked.Add(1)*37%50+1) * time.Millisecond) // the later request may have the earlier answer
+			return &http.Response{StatusCode: http.StatusUnauthorized, Header: http.Header{}, Request: req, Body: http.NoBody}, nil
+		})}
+		storm := func() {
+			var wg sync.WaitGroup
+			for i := range 100 {
+				wg.Go(func() {
+					time.Sleep(time.Duration(i) * 2 * time.Millisecond)
+					if status, err := post(t.Context(), tr, "https://api.example/x", "body"); err != nil || status != 401 {
+						t.Errorf("got %v, %v; want 401", status, err)
+					}
+				})
+			}
+			wg.Wait()
+		}
+		storm()
+		if got := issued.Load(); got > 3 {
+			t.Errorf("%d tokens were issued, want at most 3", got)
+		}
+		before := issued.Load()
+		time.Sleep(2 * time.Minute)
+		_, _ = post(t.Context(), tr, "https://api.example/x", "body")
+		if got := issued.Load() - before; got != 1 {
+			t.Errorf("%d tokens were issued after a while, want 1", got)
+		}
+	})
 }
 
 func TestTransportBodyCannotBeRebuilt(t *testing.T) {

@@ -40,6 +40,9 @@ type judgement struct {
 	missing         []timesheet.Packed // sent, gone from the source
 	rounded         []timesheet.Packed // planned, with no time left of the rounded day
 	roundings       []timesheet.Rounded
+	// kept are entries that do not go out, with why: what follows of the same row
+	// over midnight does not either.
+	kept map[timesheet.Packed]timesheet.Reason
 }
 
 // personDay is one person's day in a plan.
@@ -56,7 +59,7 @@ type personDay struct {
 // judge looks at every day as a whole and moves entries of the plan that must
 // not simply go out.
 func (p *plan) judge(survey *timesheet.Survey) error {
-	var v judgement
+	v := judgement{kept: map[timesheet.Packed]timesheet.Reason{}}
 	window := p.window(survey)
 	if window != nil {
 		p.tx.Cover(*window)
@@ -72,7 +75,9 @@ func (p *plan) judge(survey *timesheet.Survey) error {
 			// Who is gone as a whole need not have deleted anything: the export may
 			// only not show that person any more.
 			d.present = d.present || window != nil && window.Has(day) && p.people[name]
-			p.judgePerson(&v, name, day, d, complete)
+			if err := p.judgePerson(&v, name, day, d, complete); err != nil {
+				return err
+			}
 		}
 		return p.round(&v, roundTogether)
 	}); err != nil {
@@ -179,15 +184,24 @@ func atAPI(s timesheet.State) bool {
 	return s == timesheet.StateSent || s == timesheet.StateSending || s == timesheet.StateInDoubt
 }
 
-func (p *plan) judgePerson(v *judgement, name string, day timesheet.Day, d *personDay, complete bool) {
+func (p *plan) judgePerson(v *judgement, name string, day timesheet.Day, d *personDay, complete bool) error {
 	d.present = d.present || p.refused[personOn{name, day}]
 	proof := d.present && complete && !p.feed.Part
+	here := d.absent[:0]
 	for i := range d.absent {
-		if k := &d.absent[i]; !proof && !k.Missing && p.feed.Rounding.Unit > 0 {
+		k := &d.absent[i]
+		elsewhere, err := p.elsewhere(k)
+		if err != nil {
+			return err
+		}
+		if !elsewhere || p.feed.Part {
+			here = append(here, *k)
+		}
+		if (!proof || elsewhere) && !k.Missing && p.feed.Rounding.Unit > 0 {
 			d.lines.known(k, nil)
 		}
 	}
-	if p.feed.Part {
+	if d.absent = here; p.feed.Part {
 		d.absent = partial(d)
 	}
 	gone := map[timesheet.Seconds]int{}
@@ -203,6 +217,11 @@ func (p *plan) judgePerson(v *judgement, name string, day timesheet.Day, d *pers
 		case proof && k.State != timesheet.StateSkipped:
 			v.withdrawn = append(v.withdrawn, k.Key)
 		}
+		if proof {
+			if err := p.laterParts(v, k.Key); err != nil {
+				return err
+			}
+		}
 	}
 	overfull := p.feed.MaxPerDay > 0 && d.total > p.feed.MaxPerDay
 	for _, k := range d.held {
@@ -213,6 +232,12 @@ func (p *plan) judgePerson(v *judgement, name string, day timesheet.Day, d *pers
 		case timesheet.ReasonDuplicateID:
 			still = still || p.bad[k.Key]
 		default: // held for the day as it is
+		}
+		if why, row := v.kept[k.Key.Prev()]; row && why == k.Reason {
+			still = true
+		}
+		if still {
+			v.kept[k.Key] = k.Reason
 		}
 		if !still && !p.feed.Part {
 			v.released = append(v.released, k.Key)
@@ -237,28 +262,55 @@ func (p *plan) judgePerson(v *judgement, name string, day timesheet.Day, d *pers
 			gone[f.Seconds]--
 			v.suspects++
 		}
-		switch {
-		case p.bad[f.Key] || f.Conflict:
+		switch p.keep(v, &f, anyGone, overfull) {
+		case timesheet.ReasonDuplicateID:
 			v.doubled = append(v.doubled, f.Key)
 			p.report.move(timesheet.StateRejected, timesheet.ReasonDuplicateID, name, day, f.Seconds)
-		case anyGone && !f.Trusted:
+		case timesheet.ReasonChanged:
 			v.changed = append(v.changed, f.Key)
 			p.report.move(timesheet.StateHeld, timesheet.ReasonChanged, name, day, f.Seconds)
-		case p.overlapping(f.Key):
+		case timesheet.ReasonOverlap:
 			v.overlapping = append(v.overlapping, f.Key)
 			fate := p.overlapFate()
 			p.report.move(fate.State, fate.Reason, name, day, f.Seconds)
-		case overfull:
+		case timesheet.ReasonDayTotal:
 			v.overfull = append(v.overfull, f.Key)
 			p.report.move(timesheet.StateHeld, timesheet.ReasonDayTotal, name, day, f.Seconds)
-		case p.feed.Rounding.Unit > 0:
-			d.lines.open = append(d.lines.open, line{key: f.Key, seconds: f.Seconds, fresh: true})
+		default:
+			if p.feed.Rounding.Unit > 0 {
+				d.lines.open = append(d.lines.open, line{key: f.Key, seconds: f.Seconds, fresh: true})
+			}
 		}
 	}
 	p.roundDay(v, name, day, &d.lines)
 	if p.feed.Overlap == OverlapWarn {
 		p.report.Overlaps += overlapsOn(d.added)
 	}
+	return nil
+}
+
+// keep tells why a new entry does not go out; empty where it does.
+func (p *plan) keep(v *judgement, f *timesheet.Fresh, anyGone, overfull bool) (why timesheet.Reason) {
+	switch {
+	case p.bad[f.Key] || f.Conflict:
+		why = timesheet.ReasonDuplicateID
+	case anyGone && !f.Trusted:
+		why = timesheet.ReasonChanged
+	case p.overlapping(f.Key):
+		why = timesheet.ReasonOverlap
+	case overfull:
+		why = timesheet.ReasonDayTotal
+	}
+	if p.report.Split == 0 {
+		return why
+	}
+	if why == "" {
+		why = v.kept[f.Key.Prev()]
+	}
+	if why != "" {
+		v.kept[f.Key] = why
+	}
+	return why
 }
 
 // roundTogether is how many roundings are written together.

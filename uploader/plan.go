@@ -158,6 +158,7 @@ type plan struct {
 	assumed timesheet.Day
 	lanes   int
 	group   []timesheet.Entry
+	spans   []span // in group
 	// bad are entries whose id stands for two contents in one read.
 	bad map[timesheet.Packed]bool
 	// refused are the days of people that have refused rows: the read has rows
@@ -202,7 +203,11 @@ func (p *plan) row(row *timesheet.Row) error {
 		return nil
 	}
 	p.report.Window.add(e.Duration)
-	p.group = append(p.group, *e)
+	if row.Parts == nil {
+		p.group = append(p.group, *e)
+	} else {
+		p.over(e, row.Parts)
+	}
 	if len(p.group) < lookupGroup {
 		return nil
 	}
@@ -231,25 +236,32 @@ func (p *plan) reject(r *timesheet.Rejection) error {
 func (p *plan) decide() error {
 	p.cfg.Alive()
 	found, err := p.tx.Lookup(p.group)
-	for i := range p.group {
-		if err != nil {
-			break
+	spans := p.spans
+	for i := 0; err == nil && i < len(p.group); i++ {
+		if len(spans) > 0 && spans[0].at == i {
+			err = p.overMidnight(&spans[0], found)
+			i, spans = i+spans[0].parts, spans[1:]
+			continue
 		}
-		e := &p.group[i]
-		if found[i] == nil {
-			err = p.new(e)
-		} else {
-			err = p.known(e, found[i])
-			if p.overlaps != nil {
-				if _, anew := p.renewed[found[i].Key]; !anew {
-					p.overlaps.known(e, found[i])
-				}
-			}
-		}
+		err = p.one(&p.group[i], found[i], p.group[i].Day)
 	}
-	p.group = p.group[:0]
+	p.group, p.spans = p.group[:0], p.spans[:0]
 	if err != nil {
 		return &ledgerError{err}
+	}
+	return nil
+}
+
+// one plans an entry of a row of a day.
+func (p *plan) one(e *timesheet.Entry, known *timesheet.Known, day timesheet.Day) error {
+	if known == nil {
+		return p.new(e, day)
+	}
+	if err := p.known(e, known); err != nil || p.overlaps == nil {
+		return err
+	}
+	if _, anew := p.renewed[known.Key]; !anew {
+		p.overlaps.known(e, known)
 	}
 	return nil
 }
@@ -261,10 +273,10 @@ func (p *plan) count(e *timesheet.Entry, state timesheet.State, reason timesheet
 	}
 }
 
-func (p *plan) new(e *timesheet.Entry) error {
+func (p *plan) new(e *timesheet.Entry, day timesheet.Day) error {
 	fate := timesheet.Fate{State: timesheet.StateNew}
 	switch {
-	case e.Day < p.assumed:
+	case day < p.assumed:
 		fate = timesheet.Fate{State: timesheet.StateSent, Detail: "assumed sent before " + p.assumed.String()}
 	case e.Hold != "":
 		fate = timesheet.Fate{State: timesheet.StateHeld, Reason: e.Hold, Detail: e.HoldDetail}

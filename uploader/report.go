@@ -68,6 +68,9 @@ type SourceReport struct {
 	Withdrawn       int // planned entries that are gone from the source
 	Missing         int // sent entries that are gone from the source
 	Overlaps        int
+	// Split is how many more entries there are than rows, because rows over
+	// midnight are planned in parts.
+	Split int
 	// Rounding is to what days are rounded, by the configuration's word; empty
 	// where they are not.
 	Rounding string
@@ -245,6 +248,7 @@ type sourceJSON struct {
 	Weeks           []weekJSON
 	Missing         int
 	Overlaps        int
+	Split           int    `json:",omitempty"`
 	Rounding        string `json:",omitempty"`
 }
 
@@ -265,7 +269,7 @@ type weekJSON struct {
 func (s *SourceReport) MarshalJSON() ([]byte, error) {
 	j := sourceJSON{
 		Files: s.Files, Notes: s.Notes, Complete: s.Complete, Rows: s.Rows, Seconds: s.Seconds, Outside: s.Outside, Window: s.Window,
-		Missing: s.Missing, Overlaps: s.Overlaps, Rounding: s.Rounding,
+		Missing: s.Missing, Overlaps: s.Overlaps, Split: s.Split, Rounding: s.Rounding,
 	}
 	for o, t := range s.Outcomes {
 		j.Outcomes = append(j.Outcomes, outcomeJSON{o, *t})
@@ -286,7 +290,7 @@ func (s *SourceReport) UnmarshalJSON(b []byte) error {
 	}
 	s.init()
 	s.Files, s.Notes, s.Complete, s.Rows, s.Seconds, s.Outside, s.Window = j.Files, j.Notes, j.Complete, j.Rows, j.Seconds, j.Outside, j.Window
-	s.Missing, s.Overlaps, s.Rounding = j.Missing, j.Overlaps, j.Rounding
+	s.Missing, s.Overlaps, s.Split, s.Rounding = j.Missing, j.Overlaps, j.Split, j.Rounding
 	for _, o := range j.Outcomes {
 		s.Outcomes[o.Outcome] = &Tally{Rows: o.Rows, Seconds: o.Seconds}
 	}
@@ -378,8 +382,8 @@ func (r *Report) balance() error {
 		for _, t := range s.Outcomes {
 			rows, seconds = rows+t.Rows, seconds+t.Seconds
 		}
-		if s.Err == nil && (rows != s.Rows || seconds != s.Seconds) {
-			return fmt.Errorf("the report of source %s does not balance: %d rows and %d seconds were read, %d and %d are accounted for; nothing was sent, please report this", s.Name, s.Rows, s.Seconds, rows, seconds)
+		if s.Err == nil && (rows != s.Rows+s.Split || seconds != s.Seconds) {
+			return fmt.Errorf("the report of source %s does not balance: %d rows and %d seconds were read, %d and %d are accounted for; nothing was sent, please report this", s.Name, s.Rows+s.Split, s.Seconds, rows, seconds)
 		}
 	}
 	return nil

@@ -92,6 +92,8 @@ type Planning interface {
 	Index(twice func(timesheet.Fresh)) error
 	// Cover adds days of which an absence means something.
 	Cover(w timesheet.Window)
+	// Peek tells what there was under a key before; nil where nothing was.
+	Peek(key timesheet.Packed) (*timesheet.Known, error)
 	// Round notes what rounding adds to entries that are not on the wire.
 	Round(list []timesheet.Rounded) error
 	Days(unsent bool, judge func(day timesheet.Day, known []timesheet.Known, added []timesheet.Fresh) error) error
@@ -115,6 +117,8 @@ type Feed struct {
 	// Overlap is what to do about entries of one person that overlap in time:
 	// OverlapWarn, OverlapHold or OverlapReject; empty does nothing.
 	Overlap string
+	// Split plans rows over midnight in parts, one a day.
+	Split bool
 	// Rounding is to what every person's day of the source is rounded.
 	Rounding Rounding
 	// Part says that the read is a few rows of the source (mended ones): that

@@ -172,7 +172,7 @@ func runAuthStatus(ctx context.Context, a *app) error {
 		t.row("allotment", left)
 	}
 	if low {
-		a.say("warning: %s", fewTokens)
+		a.say("warning: %s", littleLeft)
 	}
 	return t.flush()
 }

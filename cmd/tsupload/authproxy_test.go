@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -27,6 +29,8 @@ type authProxy struct {
 	// auth are lines of the section auth beside token_url.
 	auth string
 	env  map[string]string
+	// template may change the configuration before it is written.
+	template func(string) string
 
 	mu     sync.Mutex
 	answer func(w http.ResponseWriter, r *http.Request)
@@ -114,7 +118,7 @@ func (p *authProxy) write(name, text string) string {
 
 // configure writes the configuration.
 func (p *authProxy) configure() string {
-	return p.write("tsupload.yaml", fmt.Sprintf(`api:
+	text := fmt.Sprintf(`api:
   url: %s
   supports: [batch, idempotency_key, read_back]
   timeout: 2s
@@ -129,7 +133,11 @@ sources:
   - name: acme
     timezone: UTC
     csv: {path: %q}
-`, p.box.APIURL(), p.URL, p.auth, filepath.Join(p.dir, "state"), filepath.Join(p.dir, "in", "*.csv")))
+`, p.box.APIURL(), p.URL, p.auth, filepath.Join(p.dir, "state"), filepath.Join(p.dir, "in", "*.csv"))
+	if p.template != nil {
+		text = p.template(text)
+	}
+	return p.write("tsupload.yaml", text)
 }
 
 // run calls the program and returns its status and all that it printed.
@@ -155,4 +163,22 @@ func (p *authProxy) do(want int, args ...string) (stdout, stderr string) {
 		p.t.Fatalf("tsupload %s: got exit %d, want %d\n%s%s", strings.Join(args, " "), code, want, out, log)
 	}
 	return out, log
+}
+
+// stored is all that is in the state directory.
+func (p *authProxy) stored() string {
+	p.t.Helper()
+	var all strings.Builder
+	err := filepath.WalkDir(filepath.Join(p.dir, "state"), func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		content, err := os.ReadFile(path)
+		all.Write(content)
+		return err
+	})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return all.String()
 }

@@ -9,6 +9,7 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -18,6 +19,8 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/exampleco/tsupload/internal/sandbox"
 )
 
 // verifier is what an authorization server does with assertions: signature,
@@ -112,7 +115,7 @@ func TestPrivateKey(t *testing.T) {
 			out, _ := p.do(exitOK, "auth", "status", "-vv")
 			contains(t, out, `private key +file \S+client.pem, `+alg+`, key id k-1`)
 			p.do(exitOK, "doctor", "-vv")
-			shown := p.said.String()
+			shown := p.said.String() + p.stored()
 			for line := range strings.Lines(text) {
 				if !strings.HasPrefix(line, "--") && strings.Contains(shown, strings.TrimSpace(line)) {
 					t.Errorf("the key is in\n%s", shown)
@@ -150,7 +153,7 @@ func TestPrivateKeyRefused(t *testing.T) {
 	_, log := p.do(exitRefused, "auth", "token", "-vv")
 	contains(t, log, `client assertion: private key: it is neither PEM nor JWK`, `hint: give a private key`)
 	p.write("client.pem", keyPEM(t, key))
-	if err := os.Chmod(p.dir+"/client.pem", 0o644); err != nil { //nolint:gosec // it is to be refused
+	if err := os.Chmod(p.dir+"/client.pem", 0o644); err != nil {
 		t.Fatal(err)
 	}
 	_, log = p.do(exitRefused, "auth", "token", "-vv")
@@ -205,5 +208,41 @@ func TestAssertionLife(t *testing.T) {
 	}
 	if left := time.Until(claims.ExpiresAt.Time); left < time.Minute || left > 2*time.Minute {
 		t.Errorf("got %s left, want one to two minutes", left)
+	}
+}
+
+// The sandbox's own server looks at signatures for real: by the issuer that is
+// discovered, each id once.
+func TestPrivateKeyAtTheSandbox(t *testing.T) {
+	t.Parallel()
+	rsaKey, err1 := rsa.GenerateKey(rand.Reader, 2048)
+	ecKey, err2 := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	_, edKey, err3 := ed25519.GenerateKey(rand.Reader)
+	if err := errors.Join(err1, err2, err3); err != nil {
+		t.Fatal(err)
+	}
+	box, err := sandbox.Start(t.Context(), sandbox.Config{ClientKeys: []crypto.PublicKey{rsaKey.Public(), ecKey.Public(), edKey.Public()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = box.Close() })
+	for i, tt := range []struct {
+		alg string
+		key crypto.Signer
+	}{{"RS256", rsaKey}, {"PS256", rsaKey}, {"ES256", ecKey}, {"EdDSA", edKey}} {
+		p := newAuthProxy(t)
+		p.auth = fmt.Sprintf("  private_key: {file: %q}\n  signing_alg: %s\n", p.write("client.pem", keyPEM(t, tt.key)), tt.alg)
+		p.template = func(text string) string {
+			return strings.NewReplacer(p.box.APIURL(), box.APIURL(), "token_url: "+p.URL+"/token", "issuer: "+box.Issuer()+"\n  audience: "+box.Audience(), "client_id: machine", "client_id: "+box.ClientID()).Replace(text)
+		}
+		p.write("in/hours.csv", fmt.Sprintf("user_id,date,project,hours\nu-%d,2026-11-16,Apollo,8\n", i))
+		p.do(exitOK, "ledger", "create")
+		out, _ := p.do(exitOK, "run", "--once", "-vv")
+		contains(t, out, "sent 1 entry")
+		p.do(exitOK, "doctor", "--fresh-token")
+		// A server that wants itself as the audience does not take the endpoint.
+		p.auth += "  assertion_audience: token_endpoint\n"
+		_, log := p.do(exitRefused, "auth", "token", "--min-ttl", "24h")
+		contains(t, log, "invalid_client", `hint: .*auth\.assertion_audience`)
 	}
 }

@@ -170,4 +170,4 @@ func quota(token *tokencache.Token, now time.Time) (text string, low bool) {
 	return strings.Join(words, "; ") + ", as told with the last token at " + moment(token.ObtainedAt, time.Local), low
 }
 
-const fewTokens = "few tokens are left: see that the state directory is kept between runs, and how often they run"
+const littleLeft = "few tokens are left: see that the state directory is kept between runs, and how often they run"

@@ -201,22 +201,28 @@ func (d *doctor) checkAllotment(context.Context) []finding {
 	case text == "":
 		return nil
 	case low:
-		return []finding{warning(fewTokens, "%s", text)}
+		return []finding{warning(littleLeft, "%s", text)}
 	}
 	return []finding{fine("%s", text)}
 }
 
-// ask sends one request to the API and reads the beginning of its answer.
-func (d *doctor) ask(ctx context.Context, through http.RoundTripper, method, path string) (*http.Response, []byte, time.Duration, error) {
+// reply is the beginning of an answer of the API.
+type reply struct {
+	status    int
+	challenge string
+	page      bool // a web page in place of an answer
+	took      time.Duration
+}
+
+// ask sends one request to the API.
+func (d *doctor) ask(ctx context.Context, through http.RoundTripper, method, path string) (reply, error) {
 	req, err := http.NewRequestWithContext(ctx, method, d.cfg.API.URL+path, http.NoBody)
 	if err != nil {
-		return nil, nil, 0, err
+		return reply{}, err
 	}
-	headers, err := readHeaders(ctx, d.a.resolver(tokencache.NewKeyring()), d.cfg.API.Headers)
-	if err != nil {
-		return nil, nil, 0, err
+	if req.Header, err = readHeaders(ctx, d.a.resolver(tokencache.NewKeyring()), d.cfg.API.Headers); err != nil {
+		return reply{}, err
 	}
-	req.Header = headers
 	req.Header.Set("Accept", "application/json")
 	if method == http.MethodPost {
 		req.Header.Set("Content-Type", "application/json")
@@ -225,12 +231,13 @@ func (d *doctor) ask(ctx context.Context, through http.RoundTripper, method, pat
 	begin := time.Now()
 	resp, err := client.Do(req)
 	if err != nil {
-		return nil, nil, 0, err
+		return reply{}, err
 	}
 	defer resp.Body.Close()
-	took := time.Since(begin)
+	r := reply{status: resp.StatusCode, challenge: resp.Header.Get("WWW-Authenticate"), took: max(time.Since(begin).Round(time.Millisecond), time.Millisecond)}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
-	return resp, body, took, err
+	r.page = bytes.HasPrefix(bytes.TrimSpace(body), []byte("<"))
+	return r, err
 }
 
 // unreached is an API that did not answer.
@@ -259,20 +266,20 @@ func (d *doctor) checkAPI(ctx context.Context) []finding {
 	if d.cfg.Auth.As == "person" {
 		path = "/timesheets"
 	}
-	resp, body, took, err := d.ask(ctx, base, http.MethodPost, path)
+	got, err := d.ask(ctx, base, http.MethodPost, path)
 	if err != nil {
 		return []finding{unreached(err)}
 	}
 	wrong := "see api.url: uploads go to {url}" + path
-	answered := fmt.Sprintf("answered in %s", took.Round(time.Millisecond))
-	switch code := resp.StatusCode; {
+	answered := fmt.Sprintf("answered in %s", got.took)
+	switch code := got.status; {
 	case code == http.StatusUnauthorized:
 		text := "reachable, " + answered + "; an upload without a token is refused with 401"
-		if !strings.Contains(strings.ToLower(resp.Header.Get("WWW-Authenticate")), "bearer") {
+		if !strings.Contains(strings.ToLower(got.challenge), "bearer") {
 			text += " (it does not ask for a bearer token, as RFC 6750 wants)"
 		}
 		return []finding{fine("%s", text)}
-	case bytes.HasPrefix(bytes.TrimSpace(body), []byte("<")):
+	case got.page:
 		return []finding{failure(exitUnreachable, "a login page or a proxy answers in place of the API; "+wrong, "HTTP %d with a web page", code)}
 	case code < 300:
 		return []finding{failure(exitFault, "tell whoever runs the API: whoever can reach it can upload hours", "it takes an upload without a token (HTTP %d)", code)}
@@ -299,12 +306,12 @@ func (d *doctor) checkAccess(ctx context.Context) []finding {
 	if d.cfg.Auth.As == "machine" {
 		query += "&user_id=tsupload-doctor" // nobody; a person may ask for own entries alone
 	}
-	resp, _, _, err := d.ask(ctx, tokens, http.MethodGet, query)
+	got, err := d.ask(ctx, tokens, http.MethodGet, query)
 	if err != nil {
 		return []finding{unreached(err)}
 	}
 	facts := strings.Join(tokens.Diagnosis(), "\n")
-	switch code := resp.StatusCode; {
+	switch code := got.status; {
 	case code == http.StatusOK:
 		return []finding{fine("the API takes the token")}
 	case code == http.StatusUnauthorized:

@@ -120,6 +120,9 @@ func sourceText(b *strings.Builder, r *uploader.Report, s *uploader.SourceReport
 		return cmp.Or(is, none) + "\t"
 	}
 	fmt.Fprintf(t, "  \trows\thours\t%s\n  read\t%d\t%s\t%s\n", rounded("rounded", ""), s.Rows, s.Seconds.Clock(), rounded("", ""))
+	if s.Split > 0 {
+		fmt.Fprintf(t, "  split at midnight\t+%d\t\t%s\n", s.Split, rounded("", ""))
+	}
 	for _, o := range outcomeOrder(s) {
 		tally := s.Outcomes[o]
 		if tally.Rows == 0 {
@@ -331,7 +334,7 @@ func reportJSON(w io.Writer, r *uploader.Report, waiting []*timesheet.Waiting) e
 		line := map[string]any{
 			"type": "source", "schema": 1, "dry_run": r.DryRun, "name": s.Name, "rows": s.Rows, "seconds": s.Seconds, "unchanged": s.Unchanged,
 			"outside": s.Outside, "outcomes": outcomes, "files": files, "notes": s.Notes, "weeks": weeksJSON(s),
-			"overlaps": s.Overlaps, "mended": s.Mended, "withdrawn": s.Withdrawn, "missing": s.Missing, "rounding": s.Rounding,
+			"overlaps": s.Overlaps, "mended": s.Mended, "withdrawn": s.Withdrawn, "missing": s.Missing, "rounding": s.Rounding, "split": s.Split,
 		}
 		if s.Err != nil {
 			line["error"], line["hint"] = s.Err.Error(), hintOf(s.Err)

@@ -111,8 +111,22 @@ func runResolve(ctx context.Context, a *app, opts resolveOptions, refs []string)
 		if err := allowed(ctx, cfg, l, opts, w); err != nil {
 			return err
 		}
-		if !slices.ContainsFunc(chosen, func(c *timesheet.Waiting) bool { return c.Key == w.Key }) {
-			chosen = append(chosen, w)
+		whole := []*timesheet.Waiting{w}
+		if opts.send || opts.skip { // of a row over midnight, all parts that wait for the same
+			parts, err := l.Parts(ctx, w)
+			if err != nil {
+				return err
+			}
+			for _, part := range parts {
+				if part.State == w.State && part.Reason == w.Reason {
+					whole = append(whole, part)
+				}
+			}
+		}
+		for _, w := range whole {
+			if !slices.ContainsFunc(chosen, func(c *timesheet.Waiting) bool { return c.Key == w.Key }) {
+				chosen = append(chosen, w)
+			}
 		}
 	}
 	if opts.ask {

@@ -193,7 +193,7 @@ func (s *standingOf) text(a *app) error {
 		fmt.Fprintf(a.stdout, "tokens: %s\n", clean(words))
 	}
 	if left, low := quota(&s.token, s.now); low {
-		fmt.Fprintf(a.stdout, "warning: tokens: %s; %s\n", clean(left), fewTokens)
+		fmt.Fprintf(a.stdout, "warning: tokens: %s; %s\n", clean(left), littleLeft)
 	}
 	return s.runsText(a)
 }

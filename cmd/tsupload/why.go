@@ -82,6 +82,7 @@ func lookUp(ctx context.Context, l *ledger.Ledger, name string) ([]*timesheet.Wa
 
 func explainEntry(ctx context.Context, a *app, cfg *config.Config, l *ledger.Ledger, w *timesheet.Waiting) error {
 	attempts := 0
+	var parts []*timesheet.Waiting
 	events := []ledger.Event{{At: w.At, What: string(w.State), Detail: w.Detail}}
 	if !w.Row {
 		var err error
@@ -89,6 +90,9 @@ func explainEntry(ctx context.Context, a *app, cfg *config.Config, l *ledger.Led
 			return err
 		}
 		attempts = attemptsOf(w.State, events)
+		if parts, err = l.Parts(ctx, w); err != nil {
+			return err
+		}
 	}
 	if a.json() {
 		line := waitingJSON(cfg, w)
@@ -96,6 +100,11 @@ func explainEntry(ctx context.Context, a *app, cfg *config.Config, l *ledger.Led
 		for _, e := range events {
 			history = append(history, map[string]any{"at": stamp(e.At), "what": e.What, "detail": e.Detail})
 		}
+		others := []string{}
+		for _, o := range parts {
+			others = append(others, o.Ref)
+		}
+		line["parts"] = others
 		line["key"], line["attempts"], line["history"] = hex.EncodeToString(w.Key[:]), attempts, history
 		return a.emit("why", line)
 	}
@@ -129,6 +138,9 @@ func explainEntry(ctx context.Context, a *app, cfg *config.Config, l *ledger.Led
 		if f[1] != "" {
 			t.row(f[0], f[1])
 		}
+	}
+	for _, o := range parts {
+		t.row("split at midnight", fmt.Sprintf("another part is %s, %s hours on %s, %s", o.Ref, hoursOf(o), dayOf(o), stateOf(o)))
 	}
 	if w.Row {
 		t.row("", "a row that never became an entry")

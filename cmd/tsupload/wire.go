@@ -235,9 +235,9 @@ func (s dyingStore) Save(ctx context.Context, key string, e tokencache.Entry) er
 	if e.RefreshToken == "" {
 		return s.tokenStore.Save(ctx, key, e)
 	}
-	crash.Point("C12") // a refresh token was replaced at the server, and not here
+	crash.Point("login-answered") // a refresh token was replaced at the server, and not here
 	err := s.tokenStore.Save(ctx, key, e)
-	crash.Point("C13") // nor is the access token that came with it kept
+	crash.Point("login-saved") // nor is the access token that came with it kept
 	return err
 }
 
@@ -378,8 +378,8 @@ func (a *app) newFeed(s *config.Source, opts feedOptions, log *slog.Logger) (upl
 	}
 	return uploader.Feed{
 		Name: s.Name, ID: s.ID, Source: openSource{src, after}, OnChange: s.OnChange, MaxPerDay: seconds(s.Rules.MaxHoursPerDay), Overlap: s.Rules.Overlap,
-		Rounding: roundingOf(s.Rounding),
-		Part:     a.mended,
+		Rounding: roundingOf(s.Rounding), Split: s.Midnight == "split",
+		Part: a.mended,
 	}, nil
 }
 

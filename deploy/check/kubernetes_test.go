@@ -37,6 +37,11 @@ func build(t *testing.T, name string) overlay {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return buildIn(t, name, dir)
+}
+
+func buildIn(t *testing.T, name, dir string) overlay {
+	t.Helper()
 	resources, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), dir)
 	if err != nil {
 		t.Fatal(err)
@@ -277,5 +282,49 @@ func TestLedgerJob(t *testing.T) {
 	}
 	if args := job.Template.Spec.Containers[0].Args; !slices.Equal(args, []string{"ledger", "create"}) {
 		t.Errorf("got %v", args)
+	}
+}
+
+// With the component identity the pod has a token of its own, mounted read-only
+// where docs/auth.md says that it is, and still none for Kubernetes itself.
+func TestIdentityComponent(t *testing.T) {
+	t.Parallel()
+	docs, err := os.ReadFile("../../docs/auth.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"cronjob", "deployment"} {
+		dir, err := filepath.EvalSymlinks(t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		manifests, err := filepath.Abs("../kubernetes")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if manifests, err = filepath.Rel(dir, manifests); err != nil {
+			t.Fatal(err)
+		}
+		text := "resources: [" + filepath.Join(manifests, "overlays", name) + "]\ncomponents: [" + filepath.Join(manifests, "components/identity") + "]\n"
+		if err := os.WriteFile(filepath.Join(dir, "kustomization.yaml"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		spec := buildIn(t, name, dir).pod().Spec
+		var token *corev1.ServiceAccountTokenProjection
+		for _, v := range spec.Volumes {
+			if v.Name == "identity" {
+				token = v.Projected.Sources[0].ServiceAccountToken
+			}
+		}
+		if token == nil || token.Path != "token" || token.Audience == "" || *token.ExpirationSeconds != 3600 || *spec.AutomountServiceAccountToken {
+			t.Fatalf("%s: got the token %+v", name, token)
+		}
+		i := slices.IndexFunc(spec.Containers[0].VolumeMounts, func(m corev1.VolumeMount) bool { return m.Name == "identity" })
+		if i < 0 || !spec.Containers[0].VolumeMounts[i].ReadOnly {
+			t.Fatalf("%s: it is not mounted read-only: %+v", name, spec.Containers[0].VolumeMounts)
+		}
+		if at := "assertion: {file: " + spec.Containers[0].VolumeMounts[i].MountPath + "/" + token.Path + "}"; !bytes.Contains(docs, []byte(at)) {
+			t.Errorf("%s: docs/auth.md does not say %s", name, at)
+		}
 	}
 }

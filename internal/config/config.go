@@ -263,7 +263,7 @@ type Source struct {
 	// Reference to the URL of a check of its own, in place of notify.ping.
 	Ping SecretRef `yaml:"ping"`
 	// The tracker whose export this is, by which columns and oddities are known; auto: our own columns, or the tracker that the header tells of.
-	Preset string `yaml:"preset" enum:"auto,toggl,clockify,harvest,kimai,tempo,watson,timetagger,simple-time-tracker,clockify-cli,super-productivity,timewarrior,watson-json,clockify-api,klog,ical,hubstaff"`
+	Preset string `yaml:"preset" enum:"auto,toggl,clockify,harvest,kimai-import,kimai,tempo,watson,timetagger,simple-time-tracker,clockify-cli,super-productivity,timewarrior,watson-json,clockify-api,klog,ical,hubstaff"`
 	// Names of the export's columns, in place of the preset.
 	Columns Columns `yaml:"columns"`
 	// The one person whose hours these are, for exports without a person's column.
@@ -294,8 +294,8 @@ type Source struct {
 	Rules Rules `yaml:"rules"`
 	// What a person's day is rounded to: 15m to the nearest quarter of an hour, 15m up to the next one. All entries of the source that are sent count together; what is sent stays as it is, what is not takes the remainder.
 	Rounding string `yaml:"rounding" enum:"none|1m|5m|6m|15m|30m|1m up|5m up|6m up|15m up|30m up"`
-	// What happens to entries over midnight. Only keep is supported so far.
-	Midnight string `yaml:"midnight" enum:"keep"`
+	// What happens to entries with a start and an end over midnight: keep sends them whole, on the day of the start; split in two, each on its own day.
+	Midnight string `yaml:"midnight" enum:"keep,split"`
 	// What happens when an entry that was sent has changed: hold (a person decides), or update where the API supports it. Only entries with an id of the tracker's can be updated.
 	OnChange string `yaml:"on_change" enum:"hold,update"`
 	// What happens when an entry that was sent is gone. Only report is supported so far.

@@ -163,7 +163,7 @@ func TestCertificate(t *testing.T) {
 func TestKeysRefused(t *testing.T) {
 	t.Parallel()
 	k := newKeys(t)
-	short, err := rsa.GenerateKey(rand.Reader, 1024) //nolint:gosec // it is to be refused
+	short, err := rsa.GenerateKey(rand.Reader, 1024)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,9 +13,11 @@ import (
 //
 //	[KIND-]NAME[=ARG][@SELECTOR]
 //
-// KIND says which requests: none is uploads (POST /timesheets/upload, and of
-// people POST /timesheets), read is GET /timesheets and GET /timesheets/{id}, update is PUT and DELETE of
-// /timesheets/{id}, token is the token endpoint.
+// KIND says which requests: none is uploads (POST /timesheets/upload, and POST
+// /timesheets of people), read is GET, update PUT and DELETE, of /timesheets,
+// /timesheets/{id}, /approvals and /approvals/{id}. Of the authorization server,
+// token is the token endpoint, discovery both metadata documents, keys the JWKS
+// and introspect what the API asks about tokens.
 //
 // NAME, for every kind ("-after": the request is executed first):
 //

@@ -445,7 +445,7 @@ func TestRevokeGrants(t *testing.T) {
 	tok, _ := r.logIn(r.cli(), r.person("ada"))
 	r.SetFaults(faults(t, "token-revoke@1"), 0)
 	_, err := r.cli().TokenSource(r.ctx(), &oauth2.Token{RefreshToken: tok.RefreshToken}).Token()
-	if re, ok := errors.AsType[*oauth2.RetrieveError](err); !ok || re.ErrorCode != "invalid_grant" || re.Response.StatusCode != 400 {
+	if re, ok := errors.AsType[*oauth2.RetrieveError](err); !ok || re.ErrorCode != "invalid_grant" || re.Response.StatusCode != http.StatusBadRequest {
 		t.Errorf("got %v", err)
 	}
 }

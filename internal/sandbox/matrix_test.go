@@ -198,3 +198,29 @@ func TestMatrixOfAssertions(t *testing.T) {
 		t.Errorf("the token of the first: got %d %s", a.status, a.body)
 	}
 }
+
+// An authorization server that does not answer is not the token's fault.
+func TestMatrixOfOutages(t *testing.T) {
+	t.Parallel()
+	down := func(r *rig, token, code string) {
+		t.Helper()
+		a := r.do(http.MethodGet, "/timesheets", "", "Authorization", "Bearer "+token)
+		if a.status != http.StatusServiceUnavailable || a.header.Get("Retry-After") != "5" || a.header.Get("WWW-Authenticate") != "" || a.decode(t)["code"] != code {
+			t.Errorf("got %d %v %s, want 503 %s", a.status, a.header, a.body, code)
+		}
+	}
+	r := start(t, sandbox.Config{Faults: faults(t, "keys-status=500")})
+	down(r, r.token(), "keys_unavailable")
+	r.SetFaults(nil, 0)
+	if a := r.upload(entryJSON); a.status != http.StatusCreated {
+		t.Errorf("afterwards: got %d %s", a.status, a.body)
+	}
+	r = start(t, sandbox.Config{Claims: people.ByReference})
+	token := r.ask(r.code()).granted(t).Access
+	for _, fault := range []string{"introspect-status=500", "introspect-html", "introspect-reset", "introspect-cut-after"} {
+		r.SetFaults(faults(t, fault), 0)
+		down(r, token, "introspection_unavailable")
+	}
+	r.SetFaults(nil, 0)
+	r.everywhere("afterwards", token, true)
+}

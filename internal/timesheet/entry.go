@@ -159,10 +159,14 @@ func (e *Entry) Rounded() Seconds { return e.Duration + e.Rounding }
 // Ref is the short name by which people call the entry; see Ref (the function).
 func (e *Entry) Ref() string { return Ref(e.Key.Packed(e.Day)) }
 
-// Row is what one data row of an export became: exactly one field is set. What
+// Row is what one data row of an export became: exactly one of Entry, Rejection
+// and Skipped is set. What
 // it points to is valid only until the reader moves on.
 type Row struct {
-	Entry     *Entry
+	Entry *Entry
+	// Parts are of an Entry that runs over midnight: one for each day, with keys
+	// of their own, as long as the Entry together. Nil for most.
+	Parts     []Entry
 	Rejection *Rejection
 	Skipped   *Skipped
 }

@@ -111,6 +111,41 @@ func (k Key) Packed(day Day) (p Packed) {
 	return p
 }
 
+// A row over midnight may be planned in parts, one a day. The first has the
+// row's own Key, so that splitting makes no row a new one; the others have keys
+// that follow from it, and lead back to it: the bytes that the ledger stores,
+// turned by one and crossed with a constant.
+const partMask = 0xa5
+
+func nextPart(to, from []byte) {
+	for i := range to {
+		to[i] = from[(i+1)%len(from)] ^ partMask
+	}
+}
+
+// Next is the Key of the part of a row that follows the one with k.
+func (k Key) Next() Key {
+	next := k
+	nextPart(next[:12], k[:12])
+	return next
+}
+
+// Next is what the part of a row that follows on the next day has.
+func (p Packed) Next() Packed {
+	next := Key{}.Packed(p.Day() + 1)
+	nextPart(next[4:], p[4:])
+	return next
+}
+
+// Prev is what the part of a row before has, if p is of a later part.
+func (p Packed) Prev() Packed {
+	prev := Key{}.Packed(p.Day() - 1)
+	for i := range 12 {
+		prev[4+(i+1)%12] = p[4+i] ^ partMask
+	}
+	return prev
+}
+
 // Day is the day with which p was packed.
 func (p Packed) Day() Day { return Day(binary.BigEndian.Uint32(p[:4]) ^ 1<<31) }
 

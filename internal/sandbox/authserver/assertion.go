@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	assertionType    = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer" //nolint:gosec // a name, no secret
+	assertionType    = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 	assertionLeeway  = 30 * time.Second
 	assertionMaxLife = 10 * time.Minute
 )

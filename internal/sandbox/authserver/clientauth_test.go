@@ -9,6 +9,7 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -57,9 +58,7 @@ func TestClientAuthentication(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			form := with(form0(), "grant_type", "client_credentials")
-			for k, v := range tt.form {
-				form[k] = v
-			}
+			maps.Copy(form, tt.form)
 			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, r.issuer+"/token", strings.NewReader(form.Encode()))
 			if err != nil {
 				t.Fatal(err)

@@ -1,14 +1,18 @@
 package authserver
 
 import (
+	"bytes"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
 
 	"golang.org/x/oauth2"
+	"golang.org/x/oauth2/clientcredentials"
 
 	"github.com/exampleco/tsupload/internal/sandbox/people"
 	"github.com/exampleco/tsupload/internal/sandbox/sandboxtest"
@@ -34,7 +38,10 @@ func TestStateHasNoSecrets(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			var s *Server
+			var (
+				s    *Server
+				logs journal
+			)
 			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				for _, c := range r.Cookies() {
 					planted["cookie "+c.Name] = c.Value
@@ -44,6 +51,7 @@ func TestStateHasNoSecrets(t *testing.T) {
 			t.Cleanup(srv.Close)
 			s, err = New(Config{
 				Issuer: srv.URL, Audience: "https://api.example", People: directory, Claims: design, ClaimsURL: api.URL, ClaimsToken: "between-us",
+				Logger: slog.New(slog.NewTextHandler(&logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
 				Clients: []Client{
 					{ID: "machine", Grants: []string{GrantClientCredentials}, Secrets: []Secret{{Value: planted["client secret"]}}, Scopes: []string{ScopeRead}},
 					{ID: "cli", Native: true, Grants: []string{GrantCode, GrantDevice, GrantRefresh}, Redirects: []string{"http://127.0.0.1/callback"}, Scopes: PersonScopes()},
@@ -98,6 +106,17 @@ func TestStateHasNoSecrets(t *testing.T) {
 					}
 				}
 			}
+			// Some refusals, for what they leave in the log.
+			if _, err := c.Exchange(t.Context(), planted["redeemed code"], oauth2.VerifierOption(planted["redeemed code verifier"])); err == nil {
+				t.Error("a code worked twice")
+			}
+			if _, err := c.TokenSource(t.Context(), &oauth2.Token{RefreshToken: tok.RefreshToken}).Token(); err == nil {
+				t.Error("a refresh token worked twice")
+			}
+			m := clientcredentials.Config{ClientID: "cli", ClientSecret: planted["client secret"], TokenURL: srv.URL + "/token", AuthStyle: oauth2.AuthStyleInParams}
+			if _, err := m.Token(t.Context()); err == nil {
+				t.Error("a public client had a secret")
+			}
 			// The browser's own name is what its forms are bound to, and opens nothing.
 			delete(planted, "cookie "+browserCookie)
 
@@ -114,11 +133,39 @@ func TestStateHasNoSecrets(t *testing.T) {
 					}
 				}
 			})
+			if text := logs.String(); len(text) == 0 {
+				t.Error("nothing was logged")
+			} else {
+				for name, value := range planted {
+					if strings.Contains(text, value) {
+						t.Errorf("the %s is in the log", name)
+					}
+				}
+			}
 			if !found["anything"] || !found["a digest"] {
 				t.Errorf("the walk saw too little: %v", found)
 			}
 		})
 	}
+}
+
+// journal is a log that several may write.
+type journal struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+// Write implements io.Writer.
+func (j *journal) Write(p []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.b.Write(p)
+}
+
+func (j *journal) String() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.b.String()
 }
 
 // walk visits every string that can be reached from v, however hidden.
@@ -136,8 +183,8 @@ func walk(v reflect.Value, seen map[uintptr]bool, visit func(string)) {
 			walk(v.Elem(), seen, visit)
 		}
 	case reflect.Struct:
-		for i := range v.NumField() {
-			walk(v.Field(i), seen, visit)
+		for _, field := range v.Fields() {
+			walk(field, seen, visit)
 		}
 	case reflect.Map:
 		for iter := v.MapRange(); iter.Next(); {

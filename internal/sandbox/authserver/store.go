@@ -202,19 +202,19 @@ func (s *store) grant(id string) (*goidc.Grant, error) {
 }
 
 // GrantByAuthCode implements goidc.AuthManager.
-func (s *store) GrantByAuthCode(_ context.Context, code string) (*goidc.Grant, error) {
-	return s.grantByCode(code)
+func (s *store) GrantByAuthCode(ctx context.Context, code string) (*goidc.Grant, error) {
+	return s.grantByCode(ctx, code)
 }
 
 // GrantByDeviceCode implements goidc.DeviceAuthManager.
-func (s *store) GrantByDeviceCode(_ context.Context, code string) (*goidc.Grant, error) {
-	return s.grantByCode(code)
+func (s *store) GrantByDeviceCode(ctx context.Context, code string) (*goidc.Grant, error) {
+	return s.grantByCode(ctx, code)
 }
 
 // grantByCode returns the grant with a refresh token that was never seen before,
 // where it has one: the library made one when the person consented, long before
 // the client comes for it, and that one is not kept but its digest.
-func (s *store) grantByCode(code string) (*goidc.Grant, error) {
+func (s *store) grantByCode(ctx context.Context, code string) (*goidc.Grant, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	g, err := s.grant(s.codes[digest(code)])
@@ -222,7 +222,7 @@ func (s *store) grantByCode(code string) (*goidc.Grant, error) {
 		return nil, err
 	}
 	if s.grants[g.ID].RefreshToken != "" && g.AuthCodeConsumedAt == 0 && g.DeviceCodeConsumedAt == 0 {
-		g.RefreshToken = newRefreshToken(context.Background())
+		g.RefreshToken = newRefreshToken(ctx)
 	}
 	return g, nil
 }

@@ -24,7 +24,7 @@ type desk struct {
 	cookies map[string]*http.Cookie
 }
 
-func atDesk(t *testing.T, change func(*authserver.Config), test func(*testing.T, *desk)) {
+func atDesk(t *testing.T, change func(*authserver.Config), test func(*desk)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		cfg := config(t, "http://issuer.example")
@@ -35,11 +35,11 @@ func atDesk(t *testing.T, change func(*authserver.Config), test func(*testing.T,
 		if err != nil {
 			t.Fatal(err)
 		}
-		test(t, &desk{Server: s, t: t, cookies: make(map[string]*http.Cookie)})
+		test(&desk{Server: s, t: t, cookies: make(map[string]*http.Cookie)})
 	})
 }
 
-func (d *desk) send(method, target string, form url.Values) *http.Response {
+func (d *desk) send(method, target string, form url.Values) view {
 	d.t.Helper()
 	var body io.Reader
 	if form != nil {
@@ -54,19 +54,19 @@ func (d *desk) send(method, target string, form url.Values) *http.Response {
 	}
 	w := httptest.NewRecorder()
 	d.ServeHTTP(w, req)
-	for _, c := range w.Result().Cookies() {
+	resp := w.Result()
+	defer resp.Body.Close()
+	for _, c := range resp.Cookies() {
 		d.cookies[c.Name] = c
 	}
-	return w.Result()
+	return view{w.Code, resp.Header, w.Body.String()}
 }
 
-func (d *desk) body(resp *http.Response) string {
-	d.t.Helper()
-	b, err := io.ReadAll(resp.Body)
-	if err != nil {
-		d.t.Fatal(err)
-	}
-	return string(b)
+// view is what a browser gets.
+type view struct {
+	status int
+	header http.Header
+	body   string
 }
 
 // post sends a form of the public client and returns the answer.
@@ -76,8 +76,8 @@ func (d *desk) post(path string, form url.Values) reply {
 		form.Set("client_id", "cli")
 	}
 	resp := d.send(http.MethodPost, path, form)
-	a := reply{status: resp.StatusCode, header: resp.Header}
-	if err := json.Unmarshal([]byte(d.body(resp)), &a.body); err != nil {
+	a := reply{status: resp.status, header: resp.header}
+	if err := json.Unmarshal([]byte(resp.body), &a.body); err != nil {
 		d.t.Fatal(err)
 	}
 	return a
@@ -88,7 +88,7 @@ var csrfField = regexp.MustCompile(`name="csrf" value="([^"]*)"`)
 // page opens a page and returns its form's token.
 func (d *desk) page(path string) string {
 	d.t.Helper()
-	m := csrfField.FindStringSubmatch(d.body(d.send(http.MethodGet, path, nil)))
+	m := csrfField.FindStringSubmatch(d.send(http.MethodGet, path, nil).body)
 	if m == nil {
 		d.t.Fatalf("%s has no form", path)
 	}
@@ -96,7 +96,7 @@ func (d *desk) page(path string) string {
 }
 
 // decide logs in at a session's page and allows everything.
-func (d *desk) decide(page, username string) *http.Response {
+func (d *desk) decide(page, username string) view {
 	d.t.Helper()
 	d.send(http.MethodPost, page, url.Values{
 		"csrf": {d.page(page)}, "action": {"login"}, "username": {username}, "password": {password(username)},
@@ -112,14 +112,14 @@ func (d *desk) begin(extra ...string) string {
 		"client_id": {"cli"}, "redirect_uri": {"http://127.0.0.1:4567/callback"}, "response_type": {"code"},
 		"code_challenge": {oauth2.S256ChallengeFromVerifier(verifier)}, "code_challenge_method": {"S256"},
 	}, extra...)
-	return d.send(http.MethodGet, "/authorize?"+q.Encode(), nil).Header.Get("Location")
+	return d.send(http.MethodGet, "/authorize?"+q.Encode(), nil).header.Get("Location")
 }
 
 const verifier = "a-verifier-that-is-long-enough-to-be-one-000001"
 
-func (d *desk) code(username string) string {
+func (d *desk) code() string {
 	d.t.Helper()
-	to, err := url.Parse(d.decide(d.begin(), username).Header.Get("Location"))
+	to, err := url.Parse(d.decide(d.begin(), "ada").header.Get("Location"))
 	if err != nil || to.Query().Get("code") == "" {
 		d.t.Fatalf("no code: %v", to)
 	}
@@ -143,8 +143,9 @@ func refreshToken(a reply) string { s, _ := a.body["refresh_token"].(string); re
 // A refresh token lasts as long as it is used.
 func TestRefreshExtendsOnUse(t *testing.T) {
 	t.Parallel()
-	atDesk(t, func(c *authserver.Config) { c.RefreshTTL = 24 * time.Hour }, func(t *testing.T, d *desk) {
-		a := d.exchange(d.code("ada"))
+	atDesk(t, func(c *authserver.Config) { c.RefreshTTL = 24 * time.Hour }, func(d *desk) {
+		t := d.t
+		a := d.exchange(d.code())
 		for day := range 5 {
 			time.Sleep(23 * time.Hour)
 			if a = d.refresh(refreshToken(a)); a.status != 200 {
@@ -162,8 +163,9 @@ func TestRefreshExtendsOnUse(t *testing.T) {
 // lives.
 func TestRefreshReusedLate(t *testing.T) {
 	t.Parallel()
-	atDesk(t, func(c *authserver.Config) { c.RefreshTTL = 24 * time.Hour }, func(t *testing.T, d *desk) {
-		first := d.exchange(d.code("ada"))
+	atDesk(t, func(c *authserver.Config) { c.RefreshTTL = 24 * time.Hour }, func(d *desk) {
+		t := d.t
+		first := d.exchange(d.code())
 		a := first
 		for range 5 {
 			time.Sleep(20 * time.Hour)
@@ -180,8 +182,9 @@ func TestRefreshReusedLate(t *testing.T) {
 
 func TestCodeExpires(t *testing.T) {
 	t.Parallel()
-	atDesk(t, nil, func(t *testing.T, d *desk) {
-		code := d.code("ada")
+	atDesk(t, nil, func(d *desk) {
+		t := d.t
+		code := d.code()
 		time.Sleep(2 * time.Minute)
 		if a := d.exchange(code); a.status != 400 || a.code() != "invalid_grant" {
 			t.Errorf("got %d %q", a.status, a.code())
@@ -193,7 +196,8 @@ func TestSecretExpires(t *testing.T) {
 	t.Parallel()
 	atDesk(t, func(c *authserver.Config) {
 		c.Clients[0].Secrets = []authserver.Secret{{Value: "soon over", Expires: time.Now().Add(time.Hour)}}
-	}, func(t *testing.T, d *desk) {
+	}, func(d *desk) {
+		t := d.t
 		form := func(s string) url.Values {
 			return url.Values{"client_id": {"machine"}, "client_secret": {s}, "grant_type": {"client_credentials"}}
 		}
@@ -231,14 +235,15 @@ func (d *desk) poll(deviceCode string) reply {
 }
 
 // enter enters a user code and returns where the browser goes.
-func (d *desk) enter(userCode string) *http.Response {
+func (d *desk) enter(userCode string) view {
 	d.t.Helper()
 	return d.send(http.MethodPost, "/device", url.Values{"csrf": {d.page("/device")}, "user_code": {userCode}})
 }
 
 func TestDevicePolling(t *testing.T) {
 	t.Parallel()
-	atDesk(t, nil, func(t *testing.T, d *desk) {
+	atDesk(t, nil, func(d *desk) {
+		t := d.t
 		deviceCode, userCode := d.startDevice()
 		poll := func(after time.Duration, want string) {
 			t.Helper()
@@ -254,9 +259,9 @@ func TestDevicePolling(t *testing.T) {
 		poll(14*time.Second, "slow_down")             // 20
 		poll(20*time.Second, "authorization_pending") // and no more
 		poll(20*time.Second, "authorization_pending")
-		page := d.enter(strings.ToLower(strings.ReplaceAll(userCode, "-", ""))).Header.Get("Location")
-		if resp := d.decide(page, "cy"); resp.StatusCode != 200 || !strings.Contains(d.body(resp), "The device is connected") {
-			t.Errorf("decided: got %d", resp.StatusCode)
+		page := d.enter(strings.ToLower(strings.ReplaceAll(userCode, "-", ""))).header.Get("Location")
+		if resp := d.decide(page, "cy"); resp.status != http.StatusOK || !strings.Contains(resp.body, "The device is connected") {
+			t.Errorf("decided: got %d", resp.status)
 		}
 		poll(20*time.Second, "")
 		poll(20*time.Second, "invalid_grant")
@@ -265,18 +270,19 @@ func TestDevicePolling(t *testing.T) {
 
 func TestDeviceRefused(t *testing.T) {
 	t.Parallel()
-	atDesk(t, nil, func(t *testing.T, d *desk) {
+	atDesk(t, nil, func(d *desk) {
+		t := d.t
 		deviceCode, userCode := d.startDevice()
-		page := d.enter(userCode).Header.Get("Location")
+		page := d.enter(userCode).header.Get("Location")
 		resp := d.send(http.MethodPost, page, url.Values{"csrf": {d.page(page)}, "action": {"deny"}})
-		if resp.StatusCode != 200 || !strings.Contains(d.body(resp), "Refused") {
-			t.Errorf("page: got %d", resp.StatusCode)
+		if resp.status != http.StatusOK || !strings.Contains(resp.body, "Refused") {
+			t.Errorf("page: got %d", resp.status)
 		}
 		if a := d.poll(deviceCode); a.status != 400 || a.code() != "access_denied" {
 			t.Errorf("got %d %q", a.status, a.code())
 		}
-		if resp := d.enter(userCode); resp.StatusCode != 404 {
-			t.Errorf("the code again: got %d", resp.StatusCode)
+		if resp := d.enter(userCode); resp.status != 404 {
+			t.Errorf("the code again: got %d", resp.status)
 		}
 	})
 }
@@ -286,17 +292,18 @@ func TestDeviceExpires(t *testing.T) {
 	for name, approved := range map[string]bool{"nobody came": false, "the device came too late": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			atDesk(t, func(c *authserver.Config) { c.DeviceTTL = 5 * time.Minute }, func(t *testing.T, d *desk) {
+			atDesk(t, func(c *authserver.Config) { c.DeviceTTL = 5 * time.Minute }, func(d *desk) {
+				t := d.t
 				deviceCode, userCode := d.startDevice()
 				if approved {
-					d.decide(d.enter(userCode).Header.Get("Location"), "cy")
+					d.decide(d.enter(userCode).header.Get("Location"), "cy")
 				}
 				time.Sleep(5 * time.Minute)
 				if a := d.poll(deviceCode); a.status != 400 || a.code() != "expired_token" {
 					t.Errorf("got %d %q", a.status, a.code())
 				}
-				if resp := d.enter(userCode); resp.StatusCode != 404 {
-					t.Errorf("the code: got %d", resp.StatusCode)
+				if resp := d.enter(userCode); resp.status != 404 {
+					t.Errorf("the code: got %d", resp.status)
 				}
 			})
 		})
@@ -309,13 +316,14 @@ func TestDeviceOfAnotherClient(t *testing.T) {
 		other := c.Clients[1]
 		other.ID = "other"
 		c.Clients = append(c.Clients, other)
-	}, func(t *testing.T, d *desk) {
+	}, func(d *desk) {
+		t := d.t
 		deviceCode, userCode := d.startDevice()
 		form := url.Values{"grant_type": {"urn:ietf:params:oauth:grant-type:device_code"}, "device_code": {deviceCode}, "client_id": {"other"}}
 		if a := d.post("/token", form); a.code() != "invalid_grant" {
 			t.Errorf("got %d %q", a.status, a.code())
 		}
-		d.decide(d.enter(userCode).Header.Get("Location"), "cy")
+		d.decide(d.enter(userCode).header.Get("Location"), "cy")
 		if a := d.poll(deviceCode); a.status != 200 {
 			t.Errorf("its own client: got %d %q", a.status, a.code())
 		}
@@ -333,20 +341,21 @@ func TestDeviceOfAnotherClient(t *testing.T) {
 // Whoever guesses codes has to wait, and can go on then.
 func TestUserCodesAreLimited(t *testing.T) {
 	t.Parallel()
-	atDesk(t, nil, func(t *testing.T, d *desk) {
+	atDesk(t, nil, func(d *desk) {
+		t := d.t
 		_, userCode := d.startDevice()
 		for range 10 {
-			if resp := d.enter("BCDF-GHJK"); resp.StatusCode != 404 {
-				t.Fatalf("got %d", resp.StatusCode)
+			if resp := d.enter("BCDF-GHJK"); resp.status != 404 {
+				t.Fatalf("got %d", resp.status)
 			}
 		}
 		resp := d.enter(userCode)
-		if resp.StatusCode != 429 || resp.Header.Get("Retry-After") != "61" {
-			t.Errorf("got %d, Retry-After %q", resp.StatusCode, resp.Header.Get("Retry-After"))
+		if resp.status != http.StatusTooManyRequests || resp.header.Get("Retry-After") != "61" {
+			t.Errorf("got %d, Retry-After %q", resp.status, resp.header.Get("Retry-After"))
 		}
 		time.Sleep(time.Minute)
-		if resp := d.enter(userCode); resp.StatusCode != 303 {
-			t.Errorf("a minute later: got %d", resp.StatusCode)
+		if resp := d.enter(userCode); resp.status != 303 {
+			t.Errorf("a minute later: got %d", resp.status)
 		}
 	})
 }
@@ -354,23 +363,24 @@ func TestUserCodesAreLimited(t *testing.T) {
 // Whoever guesses passwords has to wait, even with the right one at last.
 func TestLoginsAreLimited(t *testing.T) {
 	t.Parallel()
-	atDesk(t, nil, func(t *testing.T, d *desk) {
+	atDesk(t, nil, func(d *desk) {
+		t := d.t
 		page := d.begin()
-		try := func(username, pw string) *http.Response {
+		try := func(username, pw string) view {
 			t.Helper()
 			return d.send(http.MethodPost, page, url.Values{"csrf": {d.page(page)}, "action": {"login"}, "username": {username}, "password": {pw}})
 		}
 		for range 5 {
-			if resp := try("ada", "guess"); resp.StatusCode != 401 {
-				t.Fatalf("got %d", resp.StatusCode)
+			if resp := try("ada", "guess"); resp.status != http.StatusUnauthorized {
+				t.Fatalf("got %d", resp.status)
 			}
 		}
-		if resp := try("ada", password("ada")); resp.StatusCode != 429 || resp.Header.Get("Retry-After") == "" {
-			t.Errorf("got %d", resp.StatusCode)
+		if resp := try("ada", password("ada")); resp.status != http.StatusTooManyRequests || resp.header.Get("Retry-After") == "" {
+			t.Errorf("got %d", resp.status)
 		}
 		time.Sleep(time.Minute)
-		if resp := try("ada", password("ada")); resp.StatusCode != 303 || resp.Header.Get("Location") != page {
-			t.Errorf("a minute later: got %d to %q", resp.StatusCode, resp.Header.Get("Location"))
+		if resp := try("ada", password("ada")); resp.status != 303 || resp.header.Get("Location") != page {
+			t.Errorf("a minute later: got %d to %q", resp.status, resp.header.Get("Location"))
 		}
 	})
 }
@@ -379,12 +389,13 @@ func TestLoginsAreLimited(t *testing.T) {
 // for a page for ever.
 func TestLoginEnds(t *testing.T) {
 	t.Parallel()
-	atDesk(t, nil, func(t *testing.T, d *desk) {
+	atDesk(t, nil, func(d *desk) {
+		t := d.t
 		asks := func(page string) bool {
 			t.Helper()
-			return strings.Contains(d.body(d.send(http.MethodGet, page, nil)), `name="password"`)
+			return strings.Contains(d.send(http.MethodGet, page, nil).body, `name="password"`)
 		}
-		d.code("ada")
+		d.code()
 		time.Sleep(time.Second)
 		if asks(d.begin()) {
 			t.Error("asks for a password again")
@@ -399,13 +410,13 @@ func TestLoginEnds(t *testing.T) {
 			t.Errorf("prompt=none: got %s", to)
 		}
 		page := d.begin("prompt", "login")
-		if to := d.decide(page, "cy").Header.Get("Location"); !strings.Contains(to, "code=") {
+		if to := d.decide(page, "cy").header.Get("Location"); !strings.Contains(to, "code=") {
 			t.Errorf("logged in again: got %s", to)
 		}
 		page = d.begin()
 		time.Sleep(16 * time.Minute)
-		if resp := d.send(http.MethodGet, page, nil); resp.StatusCode != 400 {
-			t.Errorf("an old page: got %d", resp.StatusCode)
+		if resp := d.send(http.MethodGet, page, nil); resp.status != 400 {
+			t.Errorf("an old page: got %d", resp.status)
 		}
 		time.Sleep(8 * time.Hour)
 		if !asks(d.begin()) {

@@ -3,12 +3,14 @@ package page_test
 import (
 	"html"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -261,9 +263,15 @@ func TestCallback(t *testing.T) {
 	back := v.answer(ada)
 	visit(t, box).get(back).says(400, no) // another browser
 	v.get(strings.Replace(back, "state=", "state=x", 1)).says(400, no)
+	page := must(url.Parse(box.PageURL()))
+	before := v.client.Jar.Cookies(page)
 	if v.get(back); v.status != http.StatusSeeOther {
 		t.Fatalf("got %d %s", v.status, v.text())
 	}
+	planted := visit(t, box)
+	planted.client.Jar.SetCookies(page, before)
+	planted.get(back).says(400, no) // the attempt is over, and its cookie with it
+	planted.get("/ui/").says(200, "Log in", "!001")
 	v.get(back).says(400, no) // again
 	v.get("/ui/").says(200, "001, employee")
 
@@ -329,6 +337,69 @@ func TestServersFail(t *testing.T) {
 	v.post("/ui/entries", "day", "2026-01-05", "project", "P", "hours", "1").says(403, "Your login has ended. Log in again.")
 	order()
 	v.get("/ui/").says(200, "Log in", "!001")
+}
+
+// lockedBuffer takes the logs of many goroutines.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// Nothing secret, and nothing of what people enter, is logged at any level, also
+// where things fail.
+func TestNothingSecretIsLogged(t *testing.T) {
+	t.Parallel()
+	for _, design := range []people.Design{people.InToken, people.ByReference} {
+		var logs lockedBuffer
+		box := start(t, sandbox.Config{Claims: design, Logger: slog.New(slog.NewTextHandler(&logs, &slog.HandlerOptions{Level: slog.LevelDebug}))})
+		v := visit(t, box)
+		secrets := []string{box.Password("ada"), box.ClientSecret(), "planted-project", "eyJ"}
+		for _, faulty := range []string{"", "token-status=500", "read-reset", "introspect-status=500", "revoke"} {
+			if faulty != "" {
+				f, err := sandbox.ParseFault(faulty)
+				if err != nil {
+					t.Fatal(err)
+				}
+				box.SetFaults([]sandbox.Fault{f}, 0)
+			}
+			back := must(url.Parse(v.answer(sandboxtest.Person{Username: "ada", Password: box.Password("ada")}))).Query()
+			secrets = append(secrets, back.Get("code"), back.Get("state"))
+			v.get("/ui/callback?" + back.Encode())
+			v.get("/ui/callback?" + back.Encode())
+			for _, c := range v.client.Jar.Cookies(must(url.Parse(box.PageURL()))) {
+				secrets = append(secrets, c.Value)
+			}
+			if v.get("/ui/"); proof.MatchString(v.body) {
+				secrets = append(secrets, proof.FindStringSubmatch(v.body)[1])
+				v.post("/ui/entries", "day", "2026-01-05", "project", "planted-project", "hours", "1")
+			}
+			box.SetFaults(nil, 0)
+		}
+		text := logs.String()
+		if !strings.Contains(text, "page got no token") || !strings.Contains(text, "page cannot reach a server") {
+			t.Errorf("%s: what went wrong is not logged:\n%s", design, text)
+		}
+		for _, secret := range secrets {
+			if secret != "" && strings.Contains(text, secret) {
+				t.Errorf("%s: the log has %q", design, secret)
+			}
+		}
+		if len(secrets) < 14 {
+			t.Errorf("%s: only %d secrets were planted", design, len(secrets))
+		}
+	}
 }
 
 func TestHeaders(t *testing.T) {

@@ -83,9 +83,9 @@ func TestLookupHoldsAsLongAsTheToken(t *testing.T) {
 		}
 		is("first", people.RoleManager, 1)
 		role = people.RoleEmployee
-		time.Sleep(time.Hour - time.Second) //nolint:forbidigo // of the bubble
+		time.Sleep(time.Hour - time.Second)
 		is("to the end", people.RoleManager, 1)
-		time.Sleep(time.Second) //nolint:forbidigo // of the bubble
+		time.Sleep(time.Second)
 		is("not beyond it", people.RoleEmployee, 2)
 		for i := range 3 * lookupMax {
 			c := &caller{jti: strconv.Itoa(i), expires: time.Now().Add(time.Hour)}
@@ -122,16 +122,16 @@ func TestIntrospectionIsRecalledShortly(t *testing.T) {
 		}
 		is("first", true, 1)
 		active = false
-		time.Sleep(recall - time.Millisecond) //nolint:forbidigo // of the bubble
+		time.Sleep(recall - time.Millisecond)
 		is("still", true, 1)
-		time.Sleep(time.Millisecond) //nolint:forbidigo // of the bubble
+		time.Sleep(time.Millisecond)
 		is("revoked", false, 2)
 		is("not remembered", false, 3)
 		active = true
 		is("good again", true, 4)
-		time.Sleep(time.Until(end) - time.Second) //nolint:forbidigo // of the bubble
+		time.Sleep(time.Until(end) - time.Second)
 		is("near its end", true, 5)
-		time.Sleep(time.Second) //nolint:forbidigo // of the bubble
+		time.Sleep(time.Second)
 		is("at its end", false, 6)
 	})
 }

@@ -116,3 +116,19 @@ for n, row in enumerate(rows):
         else:
             sheet.write_string(n, i, v)
 book.close()
+
+# Tempo's worklogs as a workbook: days with times are numbers, headers repeat.
+with open("../presets/tempo.csv", newline="") as f:
+    rows = list(csv.reader(f))
+book = openpyxl.Workbook()
+for n, row in enumerate(rows, 1):
+    for i, v in enumerate(row):
+        cell = book.active.cell(n, i + 1)
+        if n > 1 and rows[0][i] == "Work date":
+            cell.value = dt.datetime.fromisoformat(v)
+            cell.number_format = "yyyy-mm-dd hh:mm" if " " in v else "yyyy-mm-dd"
+        elif n > 1 and rows[0][i] == "Hours":
+            cell.value = float(v)
+        elif v:
+            cell.value = v
+book.save("../presets/tempo.xlsx")

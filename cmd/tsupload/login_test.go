@@ -1,0 +1,283 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/exampleco/tsupload/internal/login/logintest"
+	"github.com/exampleco/tsupload/internal/sandbox"
+	"github.com/exampleco/tsupload/internal/sandbox/sandboxtest"
+)
+
+// desk is a person's computer: the program, its configuration, and the other
+// end, whose refresh tokens are good for one use.
+type desk struct {
+	t       *testing.T
+	bin     string
+	dir     string
+	sandbox *sandbox.Sandbox
+	env     []string
+	// visit opens the address of the login page and logs in.
+	visit func(address string) error
+}
+
+func newDesk(t *testing.T, bin string, ttl time.Duration) *desk {
+	t.Helper()
+	s, err := sandbox.Start(context.WithoutCancel(t.Context()), sandbox.Config{TokenTTL: ttl, Passwords: map[string]string{"cy": personPassword}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	d := newDeskAt(t, bin, s.APIURL(), fmt.Sprintf("issuer: %s, audience: %s, client_id: %s", s.Issuer(), s.Audience(), sandbox.CLIClient))
+	d.sandbox = s
+	d.visit = func(address string) error {
+		cy := sandboxtest.Person{Username: "cy", Password: personPassword}
+		redirect, err := cy.LogIn(t.Context(), address)
+		if err == nil {
+			_, _, err = sandboxtest.Open(t.Context(), redirect)
+		}
+		return err
+	}
+	return d
+}
+
+// newDeskAt is a desk at another authorization server than the sandbox's.
+func newDeskAt(t *testing.T, bin, api, auth string) *desk {
+	t.Helper()
+	d := &desk{t: t, bin: bin, dir: t.TempDir()}
+	text := fmt.Sprintf(`api: {url: %s}
+auth: {as: person, %s}
+state: {dir: state}
+sources:
+  - {name: acme, timezone: UTC, csv: {path: "*.csv", settle_file: 0s}}
+`, api, auth)
+	if err := os.WriteFile(filepath.Join(d.dir, "tsupload.yaml"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d.env = []string{"HOME=" + d.dir, "PATH=" + os.Getenv("PATH"), "TMPDIR=" + d.dir, "XDG_RUNTIME_DIR=" + d.dir}
+	return d
+}
+
+func (d *desk) command(crash string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(d.t.Context(), d.bin, append([]string{"--config", filepath.Join(d.dir, "tsupload.yaml")}, args...)...)
+	cmd.Dir, cmd.Env = d.dir, append([]string{"TSUPLOAD_CRASH=" + crash}, d.env...)
+	return cmd
+}
+
+// exec runs the program to its end.
+func (d *desk) exec(crash string, args ...string) (code int, output string) {
+	d.t.Helper()
+	cmd := d.command(crash, args...)
+	out, _ := cmd.CombinedOutput()
+	return cmd.ProcessState.ExitCode(), string(out)
+}
+
+func (d *desk) want(code int, crash string, args ...string) string {
+	d.t.Helper()
+	got, out := d.exec(crash, args...)
+	if got != code {
+		d.t.Errorf("%s: exit status %d, want %d\n%s", strings.Join(args, " "), got, code, out)
+	}
+	return out
+}
+
+// logIn logs in at the address that is shown.
+func (d *desk) logIn() string {
+	d.t.Helper()
+	cmd := d.command("", "auth", "login", "--no-browser", "--timeout", "20s")
+	var out bytes.Buffer
+	cmd.Stdout = &out
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		d.t.Fatal(err)
+	}
+	lines := bufio.NewScanner(stderr)
+	for lines.Scan() {
+		if !strings.HasPrefix(lines.Text(), "http") {
+			continue
+		}
+		if err := d.visit(lines.Text()); err != nil {
+			d.t.Error(err)
+			_ = cmd.Process.Kill()
+			break
+		}
+	}
+	if err := cmd.Wait(); err != nil {
+		d.t.Fatalf("login: %v\n%s", err, out.String())
+	}
+	return out.String()
+}
+
+// Ten processes share one login whose refresh token is good for one use, and
+// each of them wants another access token all the time. A second use of one
+// would end the login.
+func TestLoginProcesses(t *testing.T) {
+	bin := builtProgram(t)
+	t.Parallel()
+	d := newDesk(t, bin, time.Hour)
+	d.logIn()
+	before := d.sandboxTokens()
+	var wg sync.WaitGroup
+	for n := range 10 {
+		wg.Go(func() {
+			for range 3 {
+				if code, out := d.exec("", "auth", "token", "--min-ttl", "2h"); code != exitOK {
+					t.Errorf("process %d is logged out: exit status %d\n%s", n, code, out)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	d.want(exitOK, "", "auth", "token")
+	if n := d.sandboxTokens() - before; n < 10 || n > 30 {
+		t.Errorf("%d tokens were issued; want at least one for each process, and at most one for each start", n)
+	}
+}
+
+func (d *desk) sandboxTokens() int64 {
+	d.t.Helper()
+	w := &rig{t: d.t, sandbox: d.sandbox}
+	return w.stats().TokensIssued
+}
+
+// dropAccess leaves nothing but the refresh token.
+func (d *desk) dropAccess() {
+	d.t.Helper()
+	files, err := filepath.Glob(filepath.Join(d.dir, "state", "tokens", "*.json"))
+	if err != nil || len(files) != 2 {
+		d.t.Fatalf("got %v, %v, want the files of two tokens", files, err)
+	}
+	for _, name := range files {
+		content, err := os.ReadFile(name)
+		if err == nil && bytes.Contains(content, []byte("access_token")) {
+			err = os.Remove(name)
+		}
+		if err != nil {
+			d.t.Fatal(err)
+		}
+	}
+}
+
+// A death between the steps of a refresh, as package tokencache says what it
+// leaves.
+func TestLoginCrash(t *testing.T) {
+	bin := builtProgram(t)
+	t.Parallel()
+	for _, tc := range []struct {
+		point string
+		then  int
+	}{
+		{"login-saved", exitOK},
+		// The server took the old refresh token, and nobody knows the new one:
+		// at a server without any mercy the person has to log in again.
+		{"login-answered", exitRefused},
+	} {
+		t.Run(tc.point, func(t *testing.T) {
+			t.Parallel()
+			d := newDesk(t, bin, time.Hour)
+			d.logIn()
+			d.dropAccess()
+			d.want(137, tc.point, "auth", "token")
+			out := d.want(tc.then, "", "auth", "token")
+			if tc.then == exitOK {
+				return
+			}
+			contains(t, out, "not logged in: the login has ended", "log in with `tsupload auth login`")
+			d.want(exitRefused, "", "auth", "token")
+			d.logIn()
+			d.want(exitOK, "", "auth", "token")
+		})
+	}
+}
+
+// Killed while the refresh is under way: before the server did it, the login is
+// as it was; after it, as after a lost answer.
+func TestLoginKilled(t *testing.T) {
+	bin := builtProgram(t)
+	t.Parallel()
+	for _, tc := range []struct {
+		name string
+		then int
+	}{
+		{"before the server did it", exitOK},
+		{"after the server did it", exitRefused},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			s := logintest.New(t)
+			d := newDeskAt(t, bin, "http://127.0.0.1:1", fmt.Sprintf("issuer: %s, client_id: %s", s.Issuer(), logintest.ClientID))
+			d.visit = func(address string) error {
+				resp, err := http.Get(address)
+				if err == nil {
+					err = resp.Body.Close()
+				}
+				return err
+			}
+			// The program's idea of an answer that takes long.
+			reached, killed := make(chan struct{}), make(chan struct{})
+			var once sync.Once
+			stall := func() { once.Do(func() { close(reached); <-killed }) }
+			s.Token = func(_ http.ResponseWriter, form url.Values) bool {
+				if form.Get("grant_type") != "refresh_token" || tc.then != exitOK {
+					return false
+				}
+				stalled := false
+				once.Do(func() { stalled = true; close(reached); <-killed })
+				return stalled
+			}
+			if tc.then != exitOK {
+				s.AfterRotation = stall
+			}
+			d.logIn()
+			d.dropAccess()
+			cmd := d.command("", "auth", "token")
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			select {
+			case <-reached:
+			case <-time.After(20 * time.Second):
+				t.Error("no refresh came")
+			}
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
+			close(killed)
+			d.want(tc.then, "", "auth", "token")
+			if s.Alive() != (tc.then == exitOK) {
+				t.Errorf("the login is alive: %t", s.Alive())
+			}
+		})
+	}
+}
+
+// The whole program with the real Secret Service, as .ci/keyring has one.
+func TestKeyringRealLogin(t *testing.T) { //nolint:paralleltest // one keyring for all
+	if os.Getenv("TSUPLOAD_TEST_KEYRING") != "1" {
+		t.Skip("TSUPLOAD_TEST_KEYRING is not set")
+	}
+	d := newDesk(t, builtProgram(t), time.Hour)
+	d.env = append(d.env, "DBUS_SESSION_BUS_ADDRESS="+os.Getenv("DBUS_SESSION_BUS_ADDRESS"))
+	contains(t, d.logIn(), "login is kept in  the keyring")
+	d.want(exitOK, "", "auth", "token", "--min-ttl", "2h")
+	d.want(exitOK, "", "auth", "token")
+	if files, _ := filepath.Glob(filepath.Join(d.dir, "state", "tokens", "*.json")); len(files) > 0 {
+		t.Errorf("tokens are in files all the same: %v", files)
+	}
+	contains(t, d.want(exitOK, "", "auth", "status"), "the keyring")
+	contains(t, d.want(exitOK, "", "auth", "logout"), "logged out")
+	d.want(exitRefused, "", "auth", "token")
+}
