@@ -303,6 +303,10 @@ func (p *plan) known(e *timesheet.Entry, k *timesheet.Known) error {
 		p.report.tally(timesheet.StateSkipped, timesheet.ReasonTwoFiles).add(e.Duration)
 		return nil
 	}
+	if k.Again && !changed && k.State == timesheet.StateNew {
+		p.report.tally(timesheet.StateSkipped, timesheet.ReasonTwoFiles).add(e.Duration)
+		return nil
+	}
 	switch k.State {
 	case timesheet.StateSent:
 		switch {

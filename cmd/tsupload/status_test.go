@@ -114,7 +114,7 @@ func TestSandboxCommand(t *testing.T) {
 	if code != exitOK {
 		t.Fatalf("got exit %d: %s", code, log.String())
 	}
-	contains(t, out.String(), `url: http://127\.0\.0\.1:\d+`, `export TSUPLOAD_CLIENT_SECRET=[0-9a-f]{32}\n`)
+	contains(t, out.String(), `url: http://127\.0\.0\.1:\d+`, `export TSUPLOAD_CLIENT_SECRET=[0-9A-Z]{26}\n`)
 
 	file := filepath.Join(t.TempDir(), "secret")
 	if err := os.WriteFile(file, []byte("of my own\n"), 0o600); err != nil {

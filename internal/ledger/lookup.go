@@ -86,10 +86,12 @@ func (p *Planning) lookup(keys []timesheet.Packed, found []*timesheet.Known) err
 			if k == nil {
 				continue
 			}
+			again := k.seen
 			k.seen = true
 			if err := p.know(&found[i], k.key, k.digest, int64(k.parcel), int(k.pos)); err != nil {
 				return err
 			}
+			found[i].Again = again
 		}
 		return nil
 	}
@@ -127,6 +129,10 @@ func (p *Planning) lookup(keys []timesheet.Packed, found []*timesheet.Known) err
 		for _, i := range at[h.key] {
 			if err := p.know(&found[i], h.key, uint64(h.digest), h.parcel, int(h.pos)); err != nil {
 				return err
+			}
+			if found[i].State == timesheet.StateNew {
+				found[i].Again = p.waiting[h.key]
+				p.waiting[h.key] = true
 			}
 		}
 	}

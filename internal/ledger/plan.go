@@ -37,12 +37,13 @@ type Planning struct {
 	persons                 []string
 	personIDs               map[string]uint32
 
-	total      int64              // entries in the ledger
-	held       int64              // those of the source
-	amendments bool               // there are any
-	rounds     bool               // entries have been rounded, in this plan or before
-	bulk       *bulk              // nil: entries are looked up in the table
-	seen       []timesheet.Packed // known keys met, when nothing is loaded
+	total      int64                     // entries in the ledger
+	held       int64                     // those of the source
+	amendments bool                      // there are any
+	rounds     bool                      // entries have been rounded, in this plan or before
+	bulk       *bulk                     // nil: entries are looked up in the table
+	seen       []timesheet.Packed        // known keys met, when nothing is loaded
+	waiting    map[timesheet.Packed]bool // those of them that are still to be sent
 	states     map[int64]parcelState
 	days       map[timesheet.Day]struct{}
 	facts      map[int64]parcelFacts
@@ -85,7 +86,7 @@ func (l *Ledger) Plan(ctx context.Context, source, run string, rows, size int) (
 	p := &Planning{
 		l: l, tx: tx, ctx: ctx, run: run, source: source, cap: min(max(size, 1), maxParcel), now: time.Now().UnixMilli(),
 		open: map[slot]*builder{}, personIDs: map[string]uint32{}, days: map[timesheet.Day]struct{}{},
-		facts: map[int64]parcelFacts{}, missing: map[timesheet.Packed]bool{}, renewed: map[timesheet.Packed]uint64{},
+		facts: map[int64]parcelFacts{}, missing: map[timesheet.Packed]bool{}, renewed: map[timesheet.Packed]uint64{}, waiting: map[timesheet.Packed]bool{},
 		stmts: map[string]*sql.Stmt{}, states: map[int64]parcelState{},
 	}
 	if err := p.start(rows); err != nil {

@@ -155,7 +155,11 @@ func (l *listener) days(r *Rule, f *finding, days map[timesheet.Day]timesheet.Se
 	f.key = fmt.Sprintf("silence days=%d source=%s user=%s", r.WorkingDays, r.Source, f.user)
 	f.on = true
 	last, ever := timesheet.Day(0), false
+	latest := l.latest(r, today)
 	for d := range days {
+		if d > latest {
+			continue // what is dated ahead tells nothing of today
+		}
 		if d >= from {
 			f.on = false
 		}
@@ -171,6 +175,16 @@ func (l *listener) days(r *Rule, f *finding, days map[timesheet.Day]timesheet.Se
 	default:
 		f.text = fmt.Sprintf("%s: no entries of %s for %s", sourceName(r.Source), f.user, count(r.WorkingDays, "working day"))
 	}
+}
+
+// latest is what day it is where the day is furthest on, of a rule's sources.
+func (l *listener) latest(r *Rule, today timesheet.Day) timesheet.Day {
+	for _, s := range l.sources {
+		if r.Source == "" || r.Source == s.Name {
+			today = max(today, timesheet.DayOf(l.now.In(s.Location)))
+		}
+	}
+	return today
 }
 
 // week adds up a person's week.

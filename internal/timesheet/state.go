@@ -121,6 +121,7 @@ type Known struct {
 	Seconds       Seconds
 	Rounding      Seconds // what it was rounded by; see Entry
 	Seen          bool    // by the read under way
+	Again         bool    // it was looked up before in this read; told only of what is still to be sent
 	Missing       bool    // flagged: sent, and gone from an earlier complete read
 	Source        string  // whose it is
 }
