@@ -184,7 +184,7 @@ func (a *again) Read(p []byte) (int, error) {
 
 // What is too large to be kept here is refused before it fills the memory. It
 // does not run beside others, whose memory would count.
-func TestCorpusOfLargeFiles(t *testing.T) { //nolint:paralleltest // see above
+func TestCorpusOfLargeFiles(t *testing.T) {
 	const header = "user_id,date,project,hours,notes\nu-1,2026-11-16,Apollo,1,fine\n"
 	const size = 64 << 20
 	bomb := func(content io.Reader) io.Reader {

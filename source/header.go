@@ -173,7 +173,7 @@ type table struct {
 	pivoted bool            // has a column for each day, and is not yet the table made of it
 	quoted  bool            // every name stands in quotation marks
 	crlf    bool
-	like    *preset         // a tracker's header that our own reading was preferred to
+	like    *preset // a tracker's header that our own reading was preferred to
 }
 
 func (t *table) has(f field) bool { return t.at[f] >= 0 }

@@ -2,6 +2,7 @@ package source
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"regexp"
@@ -50,7 +51,7 @@ func (r *Reading) unpivot(ctx context.Context, u *unit, m *made) error {
 		lay = &l
 	}
 	head := make([]byte, min(headSize, m.size))
-	if _, err := m.f.ReadAt(head, 0); err != nil && err != io.EOF {
+	if _, err := m.f.ReadAt(head, 0); err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
 	cs, err := sniff(head, lay.encoding)
@@ -218,7 +219,7 @@ func (p *pivoting) table(in io.Reader, out *tableWriter, before lines) error {
 	var rec frame
 	for {
 		err := fr.next(&rec)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {

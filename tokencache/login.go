@@ -236,8 +236,7 @@ func (c *Cache) dropLogin(ctx context.Context, refresh string) {
 }
 
 func hintOr(err error, other string) string {
-	var ring *KeyringError
-	if errors.As(err, &ring) {
+	if _, ok := errors.AsType[*KeyringError](err); ok {
 		return "unlock the keyring, or log in anew with `tsupload auth login`"
 	}
 	var h interface{ Hint() string }

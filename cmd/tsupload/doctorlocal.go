@@ -107,18 +107,18 @@ func (d *doctor) checkLedger(ctx context.Context) []finding {
 		return []finding{failed(err)}
 	}
 	defer l.Close()
-	text := fmt.Sprintf("for %s, %d KiB", clean(d.cfg.API.ID), (l.Size()+1023)/1024)
-	if err := l.Examine(ctx); err != nil {
-		if ctx.Err() == nil {
-			return []finding{failed(err)}
-		}
-		text += "; not looked through, which takes longer than --timeout"
-	} else {
-		text += ", without damage"
-	}
-	counts, err := l.Counts(context.WithoutCancel(ctx))
+	counts, err := l.Counts(ctx)
 	if err != nil {
 		return []finding{failed(err)}
+	}
+	text := fmt.Sprintf("for %s, %d KiB", d.cfg.API.ID, (l.Size()+1023)/1024)
+	switch err := l.Examine(ctx); {
+	case err != nil && ctx.Err() != nil:
+		text += "; not looked through, which takes longer than --timeout"
+	case err != nil:
+		return []finding{failed(err)}
+	default:
+		text += ", without damage"
 	}
 	waiting := 0
 	for _, c := range counts {
@@ -278,7 +278,7 @@ func (d *doctor) checkCredential(ctx context.Context) []finding {
 		}
 		f.exit = exitRefused
 		if c.from != "" {
-			f.text = c.words() + " from " + c.from + ": " + f.text
+			f.text = c.words() + " from " + c.from + ": " + strings.TrimPrefix(f.text, c.words()+": ")
 		}
 		return []finding{f}
 	}

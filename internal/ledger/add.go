@@ -156,7 +156,7 @@ func (p *Planning) Reject(r *timesheet.Rejection) (timesheet.State, error) {
 			file = excluded.file, line = excluded.line, header = excluded.header, record = excluded.record, run = excluded.run
 		RETURNING state`)
 	if err == nil {
-		err = stmt.QueryRowContext(p.ctx, key[:], p.id, r.Reason, r.Column, r.Message, r.Hint, r.Origin.File, int64(r.Origin.Place()), //nolint:gosec // fits, see Place
+		err = stmt.QueryRowContext(p.ctx, key[:], p.id, r.Reason, r.Column, r.Message, r.Hint, r.Origin.File, int64(r.Origin.Place()),
 			string(header), string(record), r.Person, int64(r.Duration), p.run, p.now).Scan(&state)
 	}
 	return state, explain("plan", err)

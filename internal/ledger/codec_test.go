@@ -12,7 +12,7 @@ import (
 // anything without a panic.
 func FuzzCodec(f *testing.F) {
 	f.Add("p1", "Zürich", "week.csv", "t-1", "Contractor", "task", "said \"hi\"", int64(3600), int32(19000), 7, int64(1700000000), 3600, []byte{1, 2})
-	f.Add("", "", "f", "", "", "", "", int64(0), int32(-1), 12<<32 | 3, int64(0), 0, []byte{})
+	f.Add("", "", "f", "", "", "", "", int64(0), int32(-1), 12<<32|3, int64(0), 0, []byte{})
 	f.Add("a\x00b", "\xff", "x", "y", "z", "", "\n", int64(-5), int32(1<<30), 1<<30, int64(-1), -43200, []byte{1, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 1})
 	f.Fuzz(func(t *testing.T, person, project, file, id, userType, task, notes string, seconds int64, day int32, line int, unix int64, offset int, noise []byte) {
 		if file == "" {

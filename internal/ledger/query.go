@@ -266,7 +266,7 @@ func (l *Ledger) Rows(ctx context.Context, each func(*timesheet.Waiting, *timesh
 			return explain("list rejected rows", err)
 		}
 		r.Origin.Source = w.Source
-		r.Origin.SetPlace(uint64(place)) //nolint:gosec // never negative
+		r.Origin.SetPlace(uint64(place))
 		w.Ref, w.Reason, w.Detail, w.Hint, w.Origin, w.Person, w.Seconds = timesheet.Ref(w.Key), r.Reason, r.Message, r.Hint, r.Origin, r.Person, r.Duration
 		w.Day, w.Row, w.At = w.Key.Day(), true, timeOf(changed)
 		if err := each(&w, &r); err != nil {

@@ -53,7 +53,7 @@ func TestOpen(t *testing.T) {
 	}
 	dir := t.TempDir()
 	script := filepath.Join(dir, "browser")
-	if err := os.WriteFile(script, []byte("#!/bin/sh\nfor a; do printf '%s\\n' \"$a\"; done >\"$0.args\"\n"), 0o700); err != nil { //nolint:gosec // it has to run
+	if err := os.WriteFile(script, []byte("#!/bin/sh\nfor a; do printf '%s\\n' \"$a\"; done >\"$0.args\"\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	const address = "https://as.example/authorize?a=1&b=$(touch x);'\""

@@ -35,7 +35,7 @@ func (c *Config) WithBrowser(ctx context.Context, b Browser) (Tokens, error) {
 	if err != nil {
 		return Tokens{}, err
 	}
-	defer l.close()
+	defer l.close() //nolint:contextcheck // the browser gets its page even when the login is over
 	conf, err := c.client(ctx)
 	if err != nil {
 		return Tokens{}, err

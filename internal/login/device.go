@@ -8,6 +8,7 @@ import (
 	"math"
 	"net/http"
 	"net/url"
+	"strconv"
 	"time"
 )
 
@@ -73,6 +74,9 @@ func (c *Config) WithDevice(ctx context.Context, show func(Prompt) error) (Token
 	case outer.Err() != nil:
 		return Tokens{}, outer.Err()
 	case errors.Is(err, context.DeadlineExceeded) && (ctx.Err() != nil || !deadline.IsZero() && !time.Now().Before(deadline)):
+		if poll.trouble != "" {
+			return Tokens{}, &Error{Kind: Unavailable, Problem: "device login: the authorization server " + poll.trouble + ", until the time was over"}
+		}
 		return Tokens{}, &Error{Kind: Expired, Problem: "nobody logged in within the time"}
 	}
 	return Tokens{}, tokenError(ctx, "device login", err)
@@ -97,6 +101,7 @@ type polling struct {
 	next     http.RoundTripper
 	interval time.Duration
 	asked    time.Time // the last poll
+	trouble  string    // how it ended, where that was no answer
 }
 
 // RoundTrip implements http.RoundTripper.
@@ -109,6 +114,14 @@ func (p *polling) RoundTrip(req *http.Request) (*http.Response, error) {
 	for {
 		p.asked = time.Now().Round(0)
 		resp, err := p.once(req)
+		if err == nil {
+			p.trouble = ""
+			if resp.StatusCode >= 500 || resp.StatusCode == http.StatusTooManyRequests {
+				p.trouble = "answered HTTP " + strconv.Itoa(resp.StatusCode)
+			}
+		} else if req.Context().Err() == nil {
+			p.trouble = "did not answer"
+		}
 		if req.Context().Err() != nil || err == nil && resp.StatusCode < 500 && resp.StatusCode != http.StatusTooManyRequests {
 			return resp, err
 		}

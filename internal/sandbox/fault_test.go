@@ -495,3 +495,28 @@ func TestAdminFaults(t *testing.T) {
 		t.Errorf("text/plain: got %d", got)
 	}
 }
+
+// A page in a browser can make its own name mean this machine, and then call the
+// admin endpoints as same origin (DNS rebinding).
+func TestAdminIsCalledByAddress(t *testing.T) {
+	t.Parallel()
+	r := start(t, sandbox.Config{})
+	for host, want := range map[string]int{
+		"evil.example": 404, "evil.example:80": 404, "127.0.0.1.evil.example": 404,
+		"127.0.0.1": 200, "127.0.0.1:1": 200, "[::1]:80": 200, "localhost": 200, "LOCALHOST:80": 200,
+	} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, r.APIURL()+"/_sandbox/stats", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Host = host
+		resp, err := r.http.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		if resp.StatusCode != want {
+			t.Errorf("%q: got %d, want %d", host, resp.StatusCode, want)
+		}
+	}
+}

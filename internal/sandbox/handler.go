@@ -5,6 +5,7 @@ import (
 	"mime"
 	"net"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -85,16 +86,23 @@ func (s *Sandbox) authHandler() http.Handler {
 }
 
 // admin lets through who calls from this machine, even where the API itself is
-// public.
+// public, and calls it by an address: a browser whose page's name was made to
+// mean this machine (DNS rebinding) says the name.
 func (s *Sandbox) admin(next http.HandlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		host, _, err := net.SplitHostPort(r.RemoteAddr)
-		if err != nil || !net.ParseIP(host).IsLoopback() {
+		if err != nil || !net.ParseIP(host).IsLoopback() || !isAddress(r.Host) {
 			timesheets.WriteProblem(w, http.StatusNotFound, "not_found", "there is nothing at this address")
 			return
 		}
 		next(w, r)
 	})
+}
+
+// isAddress tells an address, or localhost, from any other name of a host.
+func isAddress(host string) bool {
+	name := (&url.URL{Host: host}).Hostname()
+	return net.ParseIP(name) != nil || strings.EqualFold(name, "localhost")
 }
 
 // Stats is what GET /_sandbox/stats answers.

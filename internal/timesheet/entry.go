@@ -113,10 +113,10 @@ func (o Origin) String() string {
 }
 
 // Place is line and column in one number; that of a whole row is its line.
-func (o Origin) Place() uint64 { return uint64(uint32(o.Line)) | uint64(uint32(o.Column))<<32 } //nolint:gosec // a file has at most 1 GiB
+func (o Origin) Place() uint64 { return uint64(uint32(o.Line)) | uint64(uint32(o.Column))<<32 }
 
 // SetPlace takes line and column from a Place.
-func (o *Origin) SetPlace(p uint64) { o.Line, o.Column = int(uint32(p)), int(p>>32) } //nolint:gosec // made by Place
+func (o *Origin) SetPlace(p uint64) { o.Line, o.Column = int(uint32(p)), int(p>>32) }
 
 // Entry is one person's time on one project and date, normalized.
 type Entry struct {

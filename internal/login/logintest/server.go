@@ -166,7 +166,7 @@ func (s *Server) authorize(w http.ResponseWriter, r *http.Request) {
 		s.Answer(answer)
 	}
 	redirect.RawQuery = answer.Encode()
-	http.Redirect(w, r, redirect.String(), http.StatusSeeOther)
+	http.Redirect(w, r, redirect.String(), http.StatusSeeOther) //nolint:gosec // to loopback, see above
 }
 
 func (s *Server) token(w http.ResponseWriter, r *http.Request) {

@@ -54,6 +54,10 @@ func (a *assertions) verify(assertion, typ, claimed string, known *clients) (Cli
 		client Client
 	)
 	_, err := a.parser.ParseWithClaims(assertion, &claims, func(t *jwt.Token) (any, error) {
+		// RFC 7515 4.1.11: what must be understood, and is not, is refused.
+		if _, ok := t.Header["crit"]; ok {
+			return nil, errors.New("crit names extensions")
+		}
 		var ok bool
 		if client, ok = known.get(claims.Issuer); !ok {
 			return nil, errors.New("iss is no client")

@@ -180,6 +180,12 @@ func TestAssertions(t *testing.T) {
 		}
 		return sign(es.method, es.key, c)
 	}
+	critical := jwt.NewWithClaims(es.method, good())
+	critical.Header["crit"] = []string{"exp"}
+	crit, err := critical.SignedString(es.key)
+	if err != nil {
+		t.Fatal(err)
+	}
 	ago, ahead := time.Now().Add(-2*time.Minute).Unix(), time.Now().Add(2*time.Minute).Unix()
 	for name, assertion := range map[string]string{
 		"a strange key":          sign(es.method, strange["ES256"].key, good()),
@@ -200,6 +206,7 @@ func TestAssertions(t *testing.T) {
 		"an unknown issuer":      change("iss", "stranger"),
 		"no issuer":              change("iss", nil),
 		"nonsense":               "a.b.c",
+		"a critical extension":   crit,
 		"a longer RSA algorithm": sign(jwt.SigningMethodRS512, known["RS256"].key, good()),
 	} {
 		if a := try(assertion); a.status != 401 || a.code() != "invalid_client" {

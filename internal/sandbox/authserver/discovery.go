@@ -23,7 +23,7 @@ func (s *Server) discovery(w http.ResponseWriter, _ *http.Request) {
 
 		"scopes_supported":                 allScopes(),
 		"response_types_supported":         []string{"code"},
-		"response_modes_supported":         []string{"query", "fragment"},
+		"response_modes_supported":         responseModes(),
 		"grant_types_supported":            grantTypes(),
 		"code_challenge_methods_supported": []string{"S256"},
 

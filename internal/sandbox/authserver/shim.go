@@ -120,13 +120,26 @@ func (s *Server) authorize(library http.Handler) http.HandlerFunc {
 		if r.Method == http.MethodGet {
 			q := r.URL.Query()
 			s.setResource(q)
+			vetMode(q)
 			r.URL.RawQuery = q.Encode()
 		} else {
 			s.setResource(r.PostForm)
+			vetMode(r.PostForm)
 		}
 		library.ServeHTTP(w, r)
 	}
 }
+
+// vetMode puts a mode that is none in the place of one that the library knows
+// and we do not have: its refusal then goes where answers go by default, and not
+// into a form or a signature.
+func vetMode(form url.Values) {
+	if mode := form.Get("response_mode"); mode != "" && !slices.Contains(responseModes(), mode) {
+		form.Set("response_mode", "unsupported")
+	}
+}
+
+func responseModes() []string { return []string{"query", "fragment"} }
 
 // decide hands a page's answer to the library, one at a time for a session.
 func (s *Server) decide(library http.Handler) http.HandlerFunc {

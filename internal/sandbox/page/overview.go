@@ -3,7 +3,6 @@ package page
 import (
 	"cmp"
 	"context"
-	"math"
 	"net/http"
 	"net/url"
 	"slices"
@@ -94,7 +93,7 @@ func (p *Page) collect(ctx context.Context, s *session, v *view) error {
 func (p *Page) addEntry(w http.ResponseWriter, r *http.Request, s *session) {
 	f := form{Day: r.PostFormValue("day"), Project: strings.TrimSpace(r.PostFormValue("project")), Hours: strings.TrimSpace(r.PostFormValue("hours"))}
 	hours, err := strconv.ParseFloat(strings.Replace(f.Hours, ",", ".", 1), 64)
-	if err != nil || math.IsNaN(hours) || math.IsInf(hours, 0) {
+	if err != nil || strings.Trim(f.Hours, "0123456789,.") != "" { // ParseFloat knows NaN, 0x1p3 and 1e1 too
 		p.show(w, r, s, http.StatusUnprocessableEntity, "The hours are not a number such as 7.5.", f)
 		return
 	}

@@ -213,6 +213,7 @@ func TestEntryRefused(t *testing.T) {
 		{"2026-01-05", "Keep me", "25", "Refused: hours must be more than 0 and at most 24"},
 		{"2026-01-05", "Keep me", "0", "Refused: hours must be more than 0 and at most 24"},
 		{"2026-01-05", "Keep me", "NaN", "The hours are not a number such as 7.5."},
+		{"2026-01-05", "Keep me", "0x1p3", "The hours are not a number such as 7.5."},
 		{"2026-02-30", "Keep me", "1", "The day is not a date such as 2026-01-31."},
 		{"", "Keep me", "1", "The day is not a date such as 2026-01-31."},
 		{"2026-01-05", " ", "1", "Refused: project is required"},

@@ -1,7 +1,9 @@
 package timesheets
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -30,6 +32,7 @@ const (
 var (
 	errKeysUnavailable = errors.New("the issuer's keys cannot be fetched")
 	errWrongType       = errors.New("not an access token: typ is not at+jwt")
+	errCritical        = errors.New("crit names extensions that must be understood")
 	errNoKeyID         = errors.New("no kid, and the issuer has more than one key")
 	errIncomplete      = errors.New("sub, client_id or jti is missing")
 )
@@ -151,6 +154,9 @@ func (v *verifier) key(ctx context.Context) jwt.Keyfunc {
 		if !strings.EqualFold(strings.TrimPrefix(strings.ToLower(typ), "application/"), "at+jwt") {
 			return nil, errWrongType
 		}
+		if _, ok := t.Header["crit"]; ok { // RFC 7515 4.1.11: we understand none
+			return nil, errCritical
+		}
 		// The issuer fetch must not end with the request that caused it.
 		ctx := context.WithoutCancel(ctx)
 		if _, ok := t.Header["kid"]; !ok {
@@ -183,7 +189,8 @@ func (v *verifier) blame(err error) error {
 }
 
 // link is the way to the issuer. It bounds the answer, which the library reads
-// without a limit, and remembers whether the last fetch worked.
+// without a limit, and remembers whether the last fetch gave a key set: a page or
+// half an answer is an issuer that is down too, and takes no known key away.
 type link struct {
 	http.Transport
 	down atomic.Bool
@@ -192,13 +199,33 @@ type link struct {
 // RoundTrip implements http.RoundTripper.
 func (l *link) RoundTrip(r *http.Request) (*http.Response, error) {
 	resp, err := l.Transport.RoundTrip(r)
+	if err != nil {
+		l.down.Store(true)
+		return nil, err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxJWKS+1))
+	if err == nil && resp.StatusCode == http.StatusOK {
+		err = vetKeySet(body)
+	}
 	l.down.Store(err != nil || resp.StatusCode != http.StatusOK)
 	if err != nil {
 		return nil, err
 	}
-	resp.Body = struct {
-		io.Reader
-		io.Closer
-	}{io.LimitReader(resp.Body, maxJWKS), resp.Body}
+	resp.Body = io.NopCloser(bytes.NewReader(body))
 	return resp, nil
+}
+
+// vetKeySet tells a key set (RFC 7517 5) from anything else.
+func vetKeySet(body []byte) error {
+	if len(body) > maxJWKS {
+		return fmt.Errorf("the key set is longer than %d bytes", maxJWKS)
+	}
+	var set struct {
+		Keys []json.RawMessage `json:"keys"`
+	}
+	if err := json.Unmarshal(body, &set); err != nil || set.Keys == nil {
+		return errors.Join(errors.New("the answer is no key set"), err)
+	}
+	return nil
 }

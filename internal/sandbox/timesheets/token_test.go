@@ -6,9 +6,11 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
+	"io"
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -21,7 +23,8 @@ type issuer struct {
 	*httptest.Server
 	fetches atomic.Int64
 	down    atomic.Bool
-	keys    atomic.Value // []map[string]string
+	instead atomic.Pointer[string] // answered in place of the keys
+	keys    atomic.Value           // []map[string]string
 }
 
 func newIssuer(t *testing.T, kids map[string]*ecdsa.PrivateKey) *issuer {
@@ -32,6 +35,10 @@ func newIssuer(t *testing.T, kids map[string]*ecdsa.PrivateKey) *issuer {
 		is.fetches.Add(1)
 		if is.down.Load() {
 			http.Error(w, "down", http.StatusBadGateway)
+			return
+		}
+		if text := is.instead.Load(); text != nil {
+			_, _ = io.WriteString(w, *text)
 			return
 		}
 		_ = json.NewEncoder(w).Encode(map[string]any{"keys": is.keys.Load()})
@@ -140,6 +147,7 @@ func TestTokenStep(t *testing.T) {
 		{"id token", header("typ", "JWT"), 401},
 		{"no typ", header("typ", nil), 401},
 		{"no kid among two keys", header("kid", nil), 401},
+		{"a critical extension", header("crit", []string{"exp"}), 401},
 		{"kid of the other key", header("kid", "two"), 401},
 		{"other issuer", claim("iss", "https://issuer/"), 401},
 		{"no issuer", claim("iss", nil), 401},
@@ -201,6 +209,32 @@ func TestKeysUnavailable(t *testing.T) {
 	is.down.Store(true)
 	if w := ask(s, sign(t, key, jwt.SigningMethodES256, func(_ map[string]any, c jwt.MapClaims) { c["jti"] = "2.y" })); w.Code != 200 {
 		t.Errorf("down, known key: got %d", w.Code)
+	}
+}
+
+// Whatever is no key set says nothing about a token, and takes no key away.
+func TestKeysUnreadable(t *testing.T) {
+	t.Parallel()
+	for name, answer := range map[string]string{
+		"a page": "<html>maintenance</html>", "half an answer": `{"keys":[{"kty":"EC",`, "nothing": "", "an object": "{}", "null": "null",
+		"too much": `{"keys":[],"x":"` + strings.Repeat("x", maxJWKS) + `"}`,
+	} {
+		key, late := newKey(t), newKey(t)
+		is := newIssuer(t, map[string]*ecdsa.PrivateKey{"one": key, "two": newKey(t)})
+		s := newServer(t, is)
+		is.instead.Store(&answer)
+		w := ask(s, sign(t, late, jwt.SigningMethodES256, func(h map[string]any, _ jwt.MapClaims) { h["kid"] = "late" }))
+		if w.Code != 503 || w.Header().Get("Retry-After") == "" || w.Header().Get("WWW-Authenticate") != "" {
+			t.Errorf("%s: got %d %v", name, w.Code, w.Header())
+		}
+		if w := ask(s, sign(t, key, jwt.SigningMethodES256, nil)); w.Code != 200 {
+			t.Errorf("%s, known key: got %d", name, w.Code)
+		}
+		is.instead.Store(nil)
+		is.publish(t, map[string]*ecdsa.PrivateKey{"late": late, "two": newKey(t)})
+		if w := ask(s, sign(t, late, jwt.SigningMethodES256, func(h map[string]any, _ jwt.MapClaims) { h["kid"] = "late" })); w.Code != 200 {
+			t.Errorf("%s, afterwards: got %d", name, w.Code)
+		}
 	}
 }
 
