@@ -87,13 +87,18 @@ func (r *Reading) anonymize(ctx context.Context, u *unit, h Header, to io.Writer
 	if err != nil {
 		return err
 	}
+	pivoted := u.made != nil && u.made.pivoted
 	switch {
-	case u.made != nil && u.made.pivoted:
-		return &Error{Message: "there is no way to make a report with a column a day anonymous", HintText: "take out all rows but those that show the fault, and write other names by hand"}
-	case isZip(head):
+	case isZip(head) && !pivoted:
 		write = w.workbook
-	case isJSON(head):
+	case isJSON(head) && !pivoted:
 		write = w.json
+	case isCalendar(head):
+		write = w.calendar
+	case pivoted && !isZip(head) && !isJSON(head):
+		if err := w.asWritten(raw); err != nil {
+			return err
+		}
 	case u.made != nil && u.made.table:
 		return &Error{Message: "there is no way to make a file of this form anonymous", HintText: "save it as CSV UTF-8 and try whether that shows the fault as well"}
 	}
@@ -111,6 +116,34 @@ func (r *Reading) anonymize(ctx context.Context, u *unit, h Header, to io.Writer
 		return err
 	}
 	return z.Close()
+}
+
+// asWritten takes the header as it stands in the file, where a table with
+// another one was made of it.
+func (w *twin) asWritten(raw *io.SectionReader) error {
+	u := &unit{f: w.u.f, made: &made{f: w.u.f, size: raw.Size()}, name: w.u.name}
+	head := make([]byte, min(headSize, raw.Size()))
+	if _, err := raw.ReadAt(head, 0); err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	cs, err := sniff(head, w.r.s.layout.encoding)
+	if err != nil {
+		return err
+	}
+	text, err := io.ReadAll(cs.decode(bytes.NewReader(head[cs.bom:])))
+	if err != nil {
+		return err
+	}
+	w.t, w.h = nil, w.r.likeliest(u, text)
+	w.head = w.h.Columns
+	w.roles = rolesOf(w.head, nil)
+	for i, name := range w.head {
+		if shortDay.MatchString(fold(name)) {
+			w.roles[i] = roleLength
+		}
+		w.names[bare(name)] = true
+	}
+	return nil
 }
 
 // gzipped tells whether the file itself is packed.
@@ -157,7 +190,8 @@ func (w *twin) table(data *io.SectionReader, to io.Writer) error {
 	out := cs.encode(to)
 	fr := newFramer(body(), delim, lim, nil)
 	var rec frame
-	for line, end := 1, "\n"; ; {
+	fr.blanks = true
+	for {
 		err := fr.next(&rec)
 		if errors.Is(err, io.EOF) {
 			return out.Close()
@@ -165,12 +199,7 @@ func (w *twin) table(data *io.SectionReader, to io.Writer) error {
 		if err != nil {
 			return err
 		}
-		rest := rec.data[len(chomp(rec.data)):]
-		if len(rest) > 0 {
-			end = string(rest)
-		}
-		text := strings.Repeat(end, rec.line-line) // lines that are blank
-		line = rec.line + max(1, bytes.Count(rec.data, []byte{'\n'}))
+		rest, text := rec.data[len(chomp(rec.data)):], ""
 		switch {
 		case rec.line < w.h.Line:
 			text += w.preamble(string(chomp(rec.data))) + string(rest)
@@ -194,7 +223,7 @@ func (w *twin) table(data *io.SectionReader, to io.Writer) error {
 
 // charset is how the file was read, or else would be.
 func (w *twin) charset(data *io.SectionReader, head []byte) (charset, byte, error) {
-	if w.u.form != nil {
+	if w.t != nil {
 		return w.u.form.charset, w.t.delim, nil
 	}
 	cs, err := sniff(head, w.r.s.layout.encoding)
@@ -245,6 +274,9 @@ func (w *twin) heading(rec *frame, delim byte) string {
 	return w.cells(rec, delim, func(_ int, inner string) string {
 		if whole, _ := wholeDate(strings.TrimSpace(inner)); whole {
 			return w.m.days.move(inner, w.m.collect)
+		}
+		if shortDay.MatchString(fold(inner)) {
+			return w.m.days.short(inner, w.m.collect)
 		}
 		return inner
 	})

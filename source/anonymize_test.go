@@ -47,7 +47,7 @@ func anonymousAs(tb testing.TB, cfg Config, content []byte) ([]byte, error) {
 // the same lines, and the same decisions.
 func TestAnonymizedReadsAlike(t *testing.T) {
 	t.Parallel()
-	for _, pattern := range []string{"*.csv", "bad/*.csv", "presets/*.csv", "xlsx/*.xlsx"} {
+	for _, pattern := range []string{"*.csv", "bad/*.csv", "presets/*.csv", "presets/*.json", "presets/*.ics", "xlsx/*.xlsx"} {
 		files, err := filepath.Glob(exports + pattern)
 		if err != nil || len(files) == 0 {
 			t.Fatalf("%s: %d files, %v", pattern, len(files), err)
@@ -67,7 +67,13 @@ func TestAnonymizedReadsAlike(t *testing.T) {
 				if strings.HasSuffix(file, "german.xlsx") {
 					asRead = Config{Columns: map[string]string{"user": "Wer", "date": "Tag", "hours": "Std", "project": "Projekt"}}
 				}
-				alike(t, asRead, content)
+				twin := alike(t, asRead, content)
+				if strings.Contains(file, "/presets/") && (twin == nil || len(twin) != len(content) && !strings.Contains(file, "short-days") && !strings.Contains(file, "clockify-")) {
+					t.Errorf("got %d bytes, want %d", len(twin), len(content))
+				}
+				if left := survives(string(twin), []string{"ada", "byron", "bob", "night", "cart", "acme", "website"}); left != "" && strings.Contains(file, "/presets/") {
+					t.Errorf("%q survives in\n%.1500s", left, twin)
+				}
 			})
 		}
 	}
@@ -112,8 +118,12 @@ func unlike(tb testing.TB, asRead Config, content, twin []byte) string {
 			return fmt.Sprintf("got %+v, want %+v", g, w)
 		}
 	}
+	short := got.decision("days") != "" // of no year
 	for i := range got.entries {
 		g, w := got.entries[i], want.entries[i]
+		if short && g.Duration == w.Duration && g.Day.Time().Weekday() == w.Day.Time().Weekday() {
+			continue
+		}
 		if g.Duration != w.Duration || (g.Day-w.Day)%7 != 0 || g.Day-w.Day != got.entries[0].Day-want.entries[0].Day || g.Origin.Line != w.Origin.Line {
 			return fmt.Sprintf("got %v on %s, want %v on %s", g.Duration, g.Day, w.Duration, w.Day)
 		}
@@ -236,8 +246,11 @@ func TestAnonymizeCanaries(t *testing.T) {
 		"utf-8":        {[]byte(file), tokens},
 		"windows-1252": {[]byte(narrow), nil},
 		"gzip":         {packed.Bytes(), tokens},
-		"json":         {[]byte("[\n  " + string(one) + ",\n  " + string(one) + "\n]\n"), append(personal(planted("u"), planted("p"), planted("l")), "81547110815", "47110815")},
-		"ndjson":       {[]byte(string(one) + "\n" + string(one) + "\n{broken " + planted("x") + "\n"), append(personal(planted("u"), planted("x")), "47110815")},
+		"ical": {[]byte("BEGIN:VCALENDAR\r\nX-WR-CALNAME:" + planted("name") + "\r\nBEGIN:VEVENT\r\nUID:" + planted("uid") + "\r\nDTSTART:20260302T080000Z\r\nDTEND:20260302T093000Z\r\n" +
+			"SUMMARY;X-P=\"" + planted("param") + "\":" + planted("summary") + "\\nand \r\n folded" + planted("folded") + "\r\nORGANIZER;CN=Canary:mailto:zaphod@canary.example\r\nATTENDEE;CN=\"" + planted("cn") + "\";ROLE=CHAIR:mailto:xqattendee@canary.example\r\nend of canary line\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n"),
+			append(personal(planted("name"), planted("uid"), planted("param"), planted("summary"), planted("folded"), planted("cn")), "xqattendee")},
+		"json":   {[]byte("[\n  " + string(one) + ",\n  " + string(one) + "\n]\n"), append(personal(planted("u"), planted("p"), planted("l")), "81547110815", "47110815")},
+		"ndjson": {[]byte(string(one) + "\n" + string(one) + "\n{broken " + planted("x") + "\n"), append(personal(planted("u"), planted("x")), "47110815")},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -224,3 +224,27 @@ func (d *dayMove) moved(t time.Time, collect bool) int64 {
 	}
 	return int64(d.to(at))
 }
+
+// short moves a day without a year, such as Mon 3/2, in the newest year in which
+// it is that day of the week.
+func (d *dayMove) short(s string, collect bool) string {
+	m := shortDay.FindStringSubmatch(fold(s))
+	one, _ := strconv.Atoi(m[2])
+	two, _ := strconv.Atoi(m[3])
+	year := time.Now().Year()
+	for y := year; y > year-28; y-- {
+		at := timesheet.Date(y, time.Month(one), two)
+		t := at.Time()
+		if int(t.Month()) != one || t.Day() != two || !strings.EqualFold(t.Format("Mon"), m[1]) || at > d.today {
+			continue
+		}
+		if collect {
+			d.seen[at] = struct{}{}
+			return s
+		}
+		t = d.to(at).Time()
+		i := strings.LastIndexByte(s, ' ')
+		return fmt.Sprintf("%s %d/%d", s[:i], int(t.Month()), t.Day())
+	}
+	return s
+}

@@ -24,6 +24,7 @@ type framer struct {
 	delim    byte
 	maxLine  int
 	maxField int
+	blanks   bool // records that are blank are handed out as well
 
 	buf        []byte
 	start, end int // of the bytes not yet handed out
@@ -113,7 +114,7 @@ func (f *framer) next(fr *frame) error {
 			fr.cr = bytes.IndexByte(chomp(line), '\r') >= 0
 		}
 		f.start += n
-		if !fr.quoted && f.blank(line) {
+		if !fr.quoted && !f.blanks && f.blank(line) {
 			continue
 		}
 		fr.data = line

@@ -29,6 +29,22 @@ func (r *Reading) Header(ctx context.Context) (Header, error) {
 	if err != nil {
 		return best, r.s.place(u.name, err)
 	}
+	best = r.likeliest(u, text)
+	if best.Columns == nil {
+		if u.made != nil && u.made.instead != nil {
+			return best, r.s.place(u.name, u.made.instead)
+		}
+		return best, r.s.place(u.name, &Error{Message: "no line looks like a header", HintText: "a table of hours has a line that names its columns"})
+	}
+	if n := len(best.Columns); best.Columns[n-1] == refusedHeader {
+		best.Columns = best.Columns[:n-1]
+	}
+	return best, nil
+}
+
+// likeliest is the line that is most like a header; its Columns are nil where
+// none is.
+func (r *Reading) likeliest(u *unit, text []byte) (best Header) {
 	most := 2 // a line of preamble may well have a comma in it
 	for _, delim := range []byte(delimiters) {
 		if l := u.layout(r.s); l.delim != 0 && l.delim != delim {
@@ -46,16 +62,7 @@ func (r *Reading) Header(ctx context.Context) (Header, error) {
 			}
 		}
 	}
-	if best.Columns == nil {
-		if u.made != nil && u.made.instead != nil {
-			return best, r.s.place(u.name, u.made.instead)
-		}
-		return best, r.s.place(u.name, &Error{Message: "no line looks like a header", HintText: "a table of hours has a line that names its columns"})
-	}
-	if n := len(best.Columns); best.Columns[n-1] == refusedHeader {
-		best.Columns = best.Columns[:n-1]
-	}
-	return best, nil
+	return best
 }
 
 // headText is the beginning of a file, as text.

@@ -51,8 +51,9 @@ func newMask() (*mask, error) {
 var fixedWords = regexp.MustCompile(`(?i)^(yes|no|true|false|ja|nein|oui|non|si|null|none|break|regular|timesheet|utc|y|n|range|open_range|duration)$`)
 
 var (
-	clockOnly  = regexp.MustCompile(`^-?\d{1,4}:\d\d?(:\d\d?)?([.,]\d+)?( ?[AaPp]\.?[Mm]\.?)?$`)
+	clockOnly  = regexp.MustCompile(`^[<-]?\d{1,4}:\d\d?(:\d\d?)?([.,]\d+)?( ?[AaPp]\.?[Mm]\.?)?>?$|^-?\d{1,3}h(\d{1,2}m)?!?$|^-?\d{1,2}m$`)
 	lengthOnly = regexp.MustCompile(`^'?[+-]?(\d+([.,:]\d+)*( ?([hms]|min|std|AM|PM|am|pm)\b\.?)?|\d+([.,]\d+)?[eE][+-]?\d+|(\d+ ?h)? ?(\d+ ?m)?( ?\d+ ?s)?|PT[0-9HMS.]+)$`)
+	hexed      = regexp.MustCompile(`^[0-9a-f]{7,}$`)
 	isoLength  = regexp.MustCompile(`^P(\d+D)?(T(\d+H)?(\d+M)?(\d+(\.\d+)?S)?)?$`)
 )
 
@@ -231,6 +232,10 @@ func (m *mask) letters(s string, nonce byte) string {
 		}
 		return r[(at+1+by%(len(r)-1))%len(r)]
 	}
+	letters := "abcdefghijklmnopqrstuvwxyz"
+	if hexed.MatchString(s) {
+		letters = "abcdef" // ids are recognized by it
+	}
 	power := scientific.MatchString(strings.TrimSpace(s))
 	first := true
 	return strings.Map(func(c rune) rune {
@@ -247,7 +252,7 @@ func (m *mask) letters(s string, nonce byte) string {
 		case number:
 			return pick(c, "0123456789")
 		case c >= 'a' && c <= 'z':
-			return pick(c, "abcdefghijklmnopqrstuvwxyz")
+			return pick(c, letters)
 		case c < utf8.RuneSelf:
 			return pick(c, "ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 		case !unicode.IsLetter(c) && !unicode.IsNumber(c) && c < 0x2190, c == utf8.RuneError, unicode.In(c, unicode.Mn, unicode.Cf):

@@ -32,8 +32,8 @@ settles it, and taken in the way that refuses the fewest rows; check those.
 Where no tracker is known, columns are guessed by their names. An id is never
 guessed.
 
-FILE may be CSV, XLSX, JSON or NDJSON, also packed with gzip; "-" is standard
-input. It needs no configuration, sends nothing and writes nothing.
+FILE may be CSV, XLSX, JSON, NDJSON or a calendar, also packed with gzip; "-" is
+standard input. It needs no configuration, sends nothing and writes nothing.
 
 With --anonymize it writes a twin of the file instead, for a report of a fault:
 in the same form, with the same header, encoding, delimiter, quotation marks,
@@ -164,7 +164,7 @@ func (in *inspection) differs(ctx context.Context, twin []byte) string {
 	}
 	for _, d := range in.found.Findings {
 		i := slices.IndexFunc(t.found.Findings, func(o timesheet.Decision) bool { return o.What == d.What })
-		if i < 0 || t.found.Findings[i].Value != d.Value && d.What != "form" {
+		if i < 0 || t.found.Findings[i].Value != d.Value && d.What != "form" && d.What != "days" { // those name sheets and days
 			return d.What + " is decided otherwise"
 		}
 	}

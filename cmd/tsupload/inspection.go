@@ -29,6 +29,8 @@ type attempt struct {
 	skipped  map[timesheet.Reason]int
 	rejected map[timesheet.Reason]int
 	refused  int
+	held     map[timesheet.Reason]int // of the entries
+	heldFor  timesheet.Seconds
 	noFor    int // rows without a project
 	samples  []timesheet.Rejection
 }
@@ -97,7 +99,7 @@ func (a *app) newInspection(file, zone string) (*inspection, error) {
 func (in *inspection) try(ctx context.Context, cfg source.Config) *attempt {
 	t := &attempt{
 		cfg: cfg, found: &source.Inspection{}, persons: map[string]bool{}, projects: map[string]bool{},
-		skipped: map[timesheet.Reason]int{}, rejected: map[timesheet.Reason]int{},
+		skipped: map[timesheet.Reason]int{}, rejected: map[timesheet.Reason]int{}, held: map[timesheet.Reason]int{},
 	}
 	t.err = t.read(ctx, in.stdin)
 	return t
@@ -135,6 +137,10 @@ func (t *attempt) read(ctx context.Context, stdin []byte) error {
 			}
 			t.entries++
 			t.seconds += e.Duration
+			if e.Hold != "" {
+				t.held[e.Hold]++
+				t.heldFor += e.Duration
+			}
 			t.persons[e.Person], t.projects[e.Project] = true, true
 		case row.Skipped != nil:
 			t.skipped[row.Skipped.Reason]++
@@ -442,6 +448,9 @@ func (in *inspection) print(w io.Writer) {
 		fmt.Fprintf(w, " of %s on %s, from %s to %s", plural(len(in.persons), "person", "persons"), plural(len(in.projects), "project", "projects"), in.from, in.to)
 	}
 	fmt.Fprintln(w)
+	for _, reason := range slices.Sorted(maps.Keys(in.held)) {
+		fmt.Fprintf(w, "%s of them held: %s\n", plural(in.held[reason], "entry", "entries"), strings.ReplaceAll(string(reason), "_", " "))
+	}
 	for _, reason := range slices.Sorted(maps.Keys(in.skipped)) {
 		fmt.Fprintf(w, "%s skipped: %s\n", count(in.skipped[reason], "row"), strings.ReplaceAll(string(reason), "_", " "))
 	}
@@ -485,7 +494,7 @@ func (in *inspection) printColumns(w io.Writer) {
 		fmt.Fprintf(w, "    %-*s  %s\n", width, clean(yamlText(c.Name)), field)
 	}
 	if in.unknown != nil {
-		fmt.Fprintf(w, "  no tracker has this header: %s\n", clean(in.unknown.Error()))
+		fmt.Fprintf(w, "  no tracker has this header: %s\n", clean(strings.TrimPrefix(in.unknown.Error(), "source "+in.cfg.Name+": ")))
 		if hint := hintOf(in.unknown); hint != "" {
 			fmt.Fprintf(w, "    hint: %s\n", clean(hint))
 		}
@@ -517,7 +526,7 @@ func (in *inspection) json() map[string]any {
 		"file": in.file, "rows": in.found.Survey.Rows, "decisions": decisions, "header": in.found.Header.Columns, "header_line": in.found.Header.Line, "guessed": in.guessed,
 		"columns": columns, "unread": append([]string{}, in.unread()...), "open": questions,
 		"notes": append([]string{}, in.found.Survey.Notes...), "entries": in.entries, "seconds": in.seconds, "persons": len(in.persons), "projects": len(in.projects),
-		"skipped": in.skipped, "rejected": in.refused, "rejected_by_reason": in.rejected, "rejections": refused, "config": "",
+		"skipped": in.skipped, "held": in.held, "held_seconds": in.heldFor, "rejected": in.refused, "rejected_by_reason": in.rejected, "rejections": refused, "config": "",
 	}
 	if in.entries > 0 {
 		out["from"], out["to"] = in.from.String(), in.to.String()

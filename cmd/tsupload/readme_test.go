@@ -26,6 +26,7 @@ var unstable = []struct {
 	{regexp.MustCompile(`, \d+(\.\d+)?m?s\n`), ", 24ms\n"},
 	{regexp.MustCompile(`http://127\.0\.0\.1:\d+`), "https://timesheets.exampleco.com"},
 	{regexp.MustCompile(`\S*/state\b`), "/var/lib/tsupload"},
+	{regexp.MustCompile(`"/[^"]*/november\.csv"`), `"/home/ada/november.csv"`},
 }
 
 // TestREADME runs the session of the README and compares it with what stands

@@ -6,6 +6,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"encoding/json"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -131,10 +132,7 @@ func TestMatrixOfReuse(t *testing.T) {
 			r := start(t, sandbox.Config{Claims: design})
 
 			form := r.code()
-			wrong := url.Values{}
-			for k, v := range form {
-				wrong[k] = v
-			}
+			wrong := maps.Clone(form)
 			wrong.Set("code_verifier", oauth2.GenerateVerifier())
 			r.ask(wrong).refused(t, "wrong verifier", http.StatusBadRequest, "invalid_grant")
 			wrong = r.code()

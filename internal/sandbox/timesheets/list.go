@@ -150,9 +150,13 @@ func (f *filter) where() (condition string, args []any) {
 
 func (s *store) list(ctx context.Context, f filter) ([]entry, error) {
 	where, args := f.where()
+	var query strings.Builder
+	query.WriteString(`SELECT ` + columns + ` FROM entries WHERE `)
+	query.WriteString(where)
+	query.WriteString(` ORDER BY id LIMIT ?`)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	rows, err := s.conn.QueryContext(ctx, `SELECT `+columns+` FROM entries WHERE `+where+` ORDER BY id LIMIT ?`, append(args, f.limit)...)
+	rows, err := s.conn.QueryContext(ctx, query.String(), append(args, f.limit)...)
 	if err != nil {
 		return nil, err
 	}
