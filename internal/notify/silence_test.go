@@ -73,7 +73,6 @@ func TestWorkingDays(t *testing.T) {
 		{"Europe/Berlin", "2026-11-16", "2026-11-18 00:00", "", 1, true},
 		{"Europe/Berlin", "2026-11-16", "2026-11-18 12:00", "", 2, false},
 		{"Europe/Berlin", "2026-11-16", "2026-11-19 06:00", "", 2, true},
-		// What is dated ahead does not break a silence; today's does.
 		{"Europe/Berlin", "2026-11-25", "2026-11-24 12:00", "", 1, true},
 		{"Europe/Berlin", "2026-11-24", "2026-11-24 12:00", "", 1, false},
 		// A weekend is no work, nor is a holiday.
@@ -91,7 +90,7 @@ func TestWorkingDays(t *testing.T) {
 		{"Europe/Berlin", "2026-10-23", "2026-10-26 23:59", "", 1, false},
 		{"Europe/Berlin", "2026-10-23", "2026-10-27 00:00", "", 1, true},
 		{"America/Havana", "2026-03-06", "2026-03-09 23:59", "", 1, false}, // midnight of the 8th does not exist
-		// An entry ahead of time is one.
+		// An entry ahead of time is none yet.
 		{"Europe/Berlin", "2026-11-30", "2026-11-20 12:00", "", 3, true},
 		{"Europe/Berlin", "", "2026-11-20 12:00", "", 3, true}, // never had one
 	} {
