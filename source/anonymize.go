@@ -272,7 +272,7 @@ func (w *twin) preamble(line string) string {
 // heading is the header, in which only days are moved.
 func (w *twin) heading(rec *frame, delim byte) string {
 	return w.cells(rec, delim, func(_ int, inner string) string {
-		if whole, _ := wholeDate(strings.TrimSpace(inner)); whole {
+		if wholeDate(strings.TrimSpace(inner)) {
 			return w.m.days.move(inner, w.m.collect)
 		}
 		if shortDay.MatchString(fold(inner)) {

@@ -180,6 +180,7 @@ func (l *looker) value(column int, text string, line int) {
 			l.clock(text, line)
 		case fieldDuration, fieldHours:
 			l.duration(text, line)
+		default: // nobody's way of writing
 		}
 	}
 }

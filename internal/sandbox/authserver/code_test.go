@@ -30,7 +30,7 @@ func TestAuthorizeRefuses(t *testing.T) {
 			t.Helper()
 			pe, ok := errors.AsType[*sandboxtest.PageError](err)
 			if !ok || pe.Status != http.StatusBadRequest || !strings.Contains(pe.Text, text) {
-				t.Errorf("got %q, %v, want a page with %q", to, err, text)
+				t.Errorf("got %v, sent on: %t, want a page with %q", err, to != "", text)
 			}
 		}
 	}
@@ -40,7 +40,7 @@ func TestAuthorizeRefuses(t *testing.T) {
 			// The answer to an implicit request is in the fragment.
 			u, _ := url.Parse(strings.Replace(to, "#", "?", 1))
 			if err != nil || u.Query().Get("error") != code || u.Query().Get("state") != "st4te" || u.Query().Get("iss") != r.issuer || u.Query().Has("code") {
-				t.Errorf("got %q, %v, want %s", to, err, code)
+				t.Errorf("got %q, %v, want %s", u.Query().Get("error"), err, code)
 			}
 		}
 	}
@@ -48,7 +48,7 @@ func TestAuthorizeRefuses(t *testing.T) {
 		t.Helper()
 		u, _ := url.Parse(to)
 		if err != nil || u.Query().Get("code") == "" {
-			t.Errorf("got %q, %v, want a code", to, err)
+			t.Errorf("got %q, %v, want a code", u.Query().Get("error"), err)
 		}
 	}
 	tests := []struct {

@@ -117,6 +117,10 @@ func TestForgedForms(t *testing.T) {
 		if resp := d.send(http.MethodGet, page, nil); resp.status != 400 || !strings.Contains(resp.body, "another browser") {
 			t.Errorf("another browser: got %d", resp.status)
 		}
+		d.begin() // now it has an identity of its own
+		if resp := d.send(http.MethodGet, page, nil); resp.status != 400 || !strings.Contains(resp.body, "another browser") {
+			t.Errorf("a third browser: got %d", resp.status)
+		}
 		d.cookies = mine
 		// Scopes that were not offered are not granted.
 		to := d.send(http.MethodPost, page, url.Values{

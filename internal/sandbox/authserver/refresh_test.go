@@ -10,6 +10,9 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 	"golang.org/x/oauth2"
+
+	"github.com/exampleco/tsupload/internal/sandbox/authserver"
+	"github.com/exampleco/tsupload/internal/sandbox/people"
 )
 
 func jti(tb testing.TB, token string) string {
@@ -58,10 +61,14 @@ func TestRefreshReused(t *testing.T) {
 	}
 }
 
-// Ten processes with the same refresh token get one answer.
+// Ten processes with the same refresh token get one answer, also while the API
+// is asked for claims in between.
 func TestRefreshRace(t *testing.T) {
 	t.Parallel()
-	r := start(t, nil)
+	api := startClaimsAPI(t)
+	r := start(t, func(c *authserver.Config) {
+		c.Claims, c.ClaimsURL, c.ClaimsToken = people.ByReference, api.URL, "between-us"
+	})
 	c := r.client("cli")
 	tok := r.logIn(c, person("ada"))
 	var (
