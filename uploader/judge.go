@@ -175,8 +175,9 @@ func mayBeMended(k *timesheet.Known) bool {
 	switch k.Reason {
 	case timesheet.ReasonDayTotal, timesheet.ReasonChanged, timesheet.ReasonDuplicateID, timesheet.ReasonOverlap:
 		return true
+	default:
+		return false
 	}
-	return false
 }
 
 // atAPI tells whether the API has, or may have, an entry.
