@@ -217,7 +217,12 @@ sources:
     columns: {%s}
 %s`, apiURL, w.sandbox.APIURL(), w.level.supports, w.level.more, w.rateLine, w.timeout, w.settle, w.readGap,
 		w.sandbox.Issuer(), w.sandbox.Audience(), w.sandbox.ClientID(), w.deadline, w.drain, columns, w.extra)
-	if err := os.WriteFile(filepath.Join(w.dir, "tsupload.yaml"), []byte(text), 0o600); err != nil {
+	// Another process may be reading it.
+	path := filepath.Join(w.dir, "tsupload.yaml")
+	if there, err := os.ReadFile(path); err == nil && string(there) == text {
+		return
+	}
+	if err := errors.Join(os.WriteFile(path+".tmp", []byte(text), 0o600), os.Rename(path+".tmp", path)); err != nil {
 		w.t.Fatal(err)
 	}
 }
