@@ -79,6 +79,15 @@ func yamlText(s string) string {
 	return strings.TrimSuffix(b.String(), "\n")
 }
 
+// yamlList is a list on one line.
+func yamlList(words []string) string {
+	quoted := make([]string, len(words))
+	for i, w := range words {
+		quoted[i] = yamlText(w)
+	}
+	return "[" + strings.Join(quoted, ", ") + "]"
+}
+
 // globQuote is a pattern that matches the path alone.
 func globQuote(path string) string {
 	return strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`).Replace(path)
