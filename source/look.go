@@ -238,7 +238,7 @@ func (l *looker) duration(text string, line int) {
 	}
 }
 
-// findings puts the places to what the survey decided, and adds what it had no
+// decisions puts the places to what the survey decided, and adds what it had no
 // need to know.
 func (l *looker) decisions(decided []timesheet.Decision) []timesheet.Decision {
 	at := func(s sight) string { return l.name + ":" + strconv.Itoa(s.line) }
