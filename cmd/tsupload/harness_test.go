@@ -47,7 +47,7 @@ type program struct {
 	path  string
 }
 
-var theProgram program //nolint:gochecknoglobals // one build for all tests
+var theProgram program // one build for all tests
 
 // builtProgram returns the path of the binary. Call it before t.Parallel: then
 // all tests that run in parallel share one build.
@@ -87,7 +87,7 @@ type level struct {
 	settles  bool   // ambiguity ends without a person
 }
 
-var levels = []level{ //nolint:gochecknoglobals // a table
+var levels = []level{ // a table
 	{name: "L0", supports: ""},
 	{name: "L0batch", supports: "batch", more: "  batch_size: 4\n"},
 	{name: "L1", supports: "batch, read_back", more: "  batch_size: 4\n", settles: true},

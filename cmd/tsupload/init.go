@@ -458,7 +458,7 @@ func parseColumns(pairs []string) (map[string]string, error) {
 		columns[field] = header
 	}
 	if len(columns) == 0 {
-		return nil, nil //nolint:nilnil // none are none
+		return nil, nil // none are none
 	}
 	return columns, nil
 }
