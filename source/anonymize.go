@@ -42,7 +42,7 @@ func (r *Reading) Anonymize(ctx context.Context, to io.Writer) error {
 // twin is the making of one.
 type twin struct {
 	r     *Reading
-	ctx   context.Context //nolint:containedctx // of the one call that it is made for
+	ctx   context.Context // of the one call that it is made for
 	u     *unit
 	h     Header
 	t     *table // nil where the file could not be read

@@ -309,7 +309,7 @@ func (w *twin) count(raw string, r role) string {
 
 // word copies true, false or null.
 func (j *jsonTwin) word(first byte) error {
-	rest := strings.TrimPrefix(map[byte]string{'t': "true", 'f': "false", 'n': "null"}[first], string(first))
+	rest := map[byte]string{'t': "true", 'f': "false", 'n': "null"}[first][1:]
 	is, err := j.in.Peek(len(rest))
 	if string(is) != rest {
 		if err == nil || errors.Is(err, io.EOF) {

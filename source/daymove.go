@@ -24,9 +24,9 @@ type dayMove struct {
 
 var (
 	stampTail = `(?:[T ]\d\d?:\d\d(?::\d\d(?:[.,]\d+)?)?(?: ?[AaPp][Mm]\b|Z| ?[+-]\d\d:?\d\d)?)?`
-	dateForm  = `(?:\d{4}[-./]\d\d?[-./]\d\d?|\d\d?[-./]\d\d?[-./](?:\d{4}|\d\d)\b|\d{8}T\d{6}Z?)`
+	dateShape = `(?:\d{4}[-./]\d\d?[-./]\d\d?|\d\d?[-./]\d\d?[-./](?:\d{4}|\d\d)\b|\d{8}T\d{6}Z?)`
 	// dateWhole is a date, perhaps with a time of day, or a range of dates.
-	dateWhole = regexp.MustCompile(`^'?` + dateForm + stampTail + `(?: ?[-–] ?` + dateForm + `)?$`)
+	dateWhole = regexp.MustCompile(`^'?` + dateShape + stampTail + `(?: ?[-–] ?` + dateShape + `)?$`)
 	dateParts = regexp.MustCompile(`\b(?:(\d{4})([-./])(\d\d?)[-./](\d\d?)|(\d\d?)([-./])(\d\d?)[-./](\d{4}|\d\d)|(\d{4})(\d\d)(\d\d)T)`)
 )
 

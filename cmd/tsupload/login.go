@@ -95,6 +95,13 @@ func runLogin(ctx context.Context, a *app, opts loginOptions) error {
 	if err := cfg.ForLogin(); err != nil {
 		return err
 	}
+	if cfg.Auth.TokenStore == "keyring" {
+		if err := tokencache.NewKeyring().Available(); err != nil {
+			return &config.Error{Faults: []config.Fault{{
+				Origin: config.Origin{File: cfg.File}, Key: "auth.token_store", Message: "is keyring, and there is none: " + err.Error(), Hint: "leave it at auto: where there is no keyring the login is kept in a file that only this user can read",
+			}}}
+		}
+	}
 	log := a.logger(cfg)
 	network, err := newTransport(cfg.Auth.CAFile, 2, 30*time.Second)
 	if err != nil {
@@ -128,6 +135,7 @@ func runLogin(ctx context.Context, a *app, opts loginOptions) error {
 		Issuer: cfg.Auth.Issuer, ClientID: cfg.Auth.ClientID,
 	})
 	if err != nil {
+		_ = cache.Revoke(context.WithoutCancel(ctx), tokens.Refresh, tokens.Access)
 		return err
 	}
 	return a.sayLogin(ctx, cfg, cache, tokens)
