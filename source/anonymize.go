@@ -42,7 +42,7 @@ func (r *Reading) Anonymize(ctx context.Context, to io.Writer) error {
 // twin is the making of one.
 type twin struct {
 	r     *Reading
-	ctx   context.Context //nolint:containedctx // of the one call that it is made for
+	ctx   context.Context // of the one call that it is made for
 	u     *unit
 	h     Header
 	t     *table // nil where the file could not be read
@@ -272,7 +272,7 @@ func (w *twin) preamble(line string) string {
 // heading is the header, in which only days are moved.
 func (w *twin) heading(rec *frame, delim byte) string {
 	return w.cells(rec, delim, func(_ int, inner string) string {
-		if whole, _ := wholeDate(strings.TrimSpace(inner)); whole {
+		if wholeDate(strings.TrimSpace(inner)) {
 			return w.m.days.move(inner, w.m.collect)
 		}
 		if shortDay.MatchString(fold(inner)) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -308,7 +309,7 @@ func (w *twin) count(raw string, r role) string {
 
 // word copies true, false or null.
 func (j *jsonTwin) word(first byte) error {
-	rest := map[byte]string{'t': "rue", 'f': "alse", 'n': "ull"}[first]
+	rest := map[byte]string{'t': "true", 'f': "false", 'n': "null"}[first][1:]
 	is, err := j.in.Peek(len(rest))
 	if string(is) != rest {
 		if err == nil || errors.Is(err, io.EOF) {
@@ -327,14 +328,14 @@ func (j *jsonTwin) role(path string) role {
 		return r
 	}
 	parts := strings.Split(path, ".")
-	for i := len(parts) - 1; i >= 0; i-- {
-		if strings.Trim(parts[i], "0123456789") == "" {
+	for i, part := range slices.Backward(parts) {
+		if strings.Trim(part, "0123456789") == "" {
 			continue // a place in a list
 		}
 		if r, ok := j.roles[strings.Join(parts[:i+1], ".")]; ok {
 			return r
 		}
-		return roleOf(snake(parts[i]))
+		return roleOf(snake(part))
 	}
 	return rolePersonal
 }

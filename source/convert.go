@@ -20,6 +20,7 @@ type converter struct {
 	t      *table
 	today  timesheet.Day
 	seen   *seen
+	ids    *seen // of all files of the read; nil where there is one
 	hasher timesheet.Hasher
 	users  map[string]bool // the user ids that People maps to
 	// rejected counts equal refused rows.
@@ -105,6 +106,14 @@ func (c *converter) convert(rec *record, why string, fr *frame, number int) *tim
 		c.reject(&fault{
 			timesheet.ReasonDuplicateID, fieldID, "another row of this file has the same id and other values",
 			"keep the row that is right and take the other one out of the export; neither is sent",
+		}, fr, &part)
+		c.rejection.Key = e.Key
+		return &c.row
+	}
+	if c.ids != nil && c.ids.id(&e.Key, &e.Digest) == idOther {
+		c.reject(&fault{
+			timesheet.ReasonDuplicateID, fieldID, "another file of this read has a row with the same id and other values",
+			"take the file with the outdated row away; what was not sent before waits until then",
 		}, fr, &part)
 		c.rejection.Key = e.Key
 		return &c.row

@@ -24,19 +24,14 @@ type dayMove struct {
 
 var (
 	stampTail = `(?:[T ]\d\d?:\d\d(?::\d\d(?:[.,]\d+)?)?(?: ?[AaPp][Mm]\b|Z| ?[+-]\d\d:?\d\d)?)?`
-	dateToken = `(?:\d{4}[-./]\d\d?[-./]\d\d?|\d\d?[-./]\d\d?[-./](?:\d{4}|\d\d)\b|\d{8}T\d{6}Z?)`
+	dateShape = `(?:\d{4}[-./]\d\d?[-./]\d\d?|\d\d?[-./]\d\d?[-./](?:\d{4}|\d\d)\b|\d{8}T\d{6}Z?)`
 	// dateWhole is a date, perhaps with a time of day, or a range of dates.
-	dateWhole = regexp.MustCompile(`^'?` + dateToken + stampTail + `(?: ?[-–] ?` + dateToken + `)?$`)
+	dateWhole = regexp.MustCompile(`^'?` + dateShape + stampTail + `(?: ?[-–] ?` + dateShape + `)?$`)
 	dateParts = regexp.MustCompile(`\b(?:(\d{4})([-./])(\d\d?)[-./](\d\d?)|(\d\d?)([-./])(\d\d?)[-./](\d{4}|\d\d)|(\d{4})(\d\d)(\d\d)T)`)
 )
 
 // wholeDate tells whether s is nothing but a date or a range of them.
-func wholeDate(s string) (ok bool, days int) {
-	if !dateWhole.MatchString(s) {
-		return false, 0
-	}
-	return true, len(dateParts.FindAllString(s, -1))
-}
+func wholeDate(s string) bool { return dateWhole.MatchString(s) }
 
 // move moves the dates in s; while collecting it only notes them.
 func (d *dayMove) move(s string, collect bool) string {

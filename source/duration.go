@@ -278,16 +278,33 @@ func worked(text string) (timesheet.Seconds, bool) {
 	if m == nil {
 		return 0, false
 	}
-	sec := timesheet.Seconds(0)
-	for i, unit := range []timesheet.Seconds{3600, 60} {
-		if m[i+1] == "" {
+	return addUp(m[1:], 3600, 60)
+}
+
+// addUp is a duration of so many of each unit; an empty number is none.
+func addUp(numbers []string, units ...timesheet.Seconds) (sum timesheet.Seconds, ok bool) {
+	for i, unit := range units {
+		if numbers[i] == "" {
 			continue
 		}
-		n, err := strconv.ParseInt(m[i+1], 10, 64)
+		n, err := strconv.ParseInt(numbers[i], 10, 64)
 		if err != nil {
 			return 0, false
 		}
-		sec += timesheet.Seconds(n) * unit
+		sum += timesheet.Seconds(n) * unit
 	}
-	return sec, true
+	return sum, true
+}
+
+// isoDuration is a duration of ISO 8601 in hours, minutes and seconds, which
+// some APIs give with fractions of a second.
+var isoDuration = regexp.MustCompile(`^PT(?:(\d{1,4})H)?(?:(\d{1,5})M)?(?:(\d{1,7})(?:\.\d{1,9})?S)?$`)
+
+// parseISO reads PT1H30M15S.
+func parseISO(text string) (timesheet.Seconds, bool) {
+	m := isoDuration.FindStringSubmatch(text)
+	if m == nil || text == "PT" {
+		return 0, false
+	}
+	return addUp(m[1:], 3600, 60, 1)
 }

@@ -276,7 +276,7 @@ func newSpool(dir, name string) (*unit, error) {
 		return nil, err
 	}
 	// Where an open file can be removed, no crash leaves it behind.
-	gone := os.Remove(f.Name()) == nil //nolint:gosec // a name of our own making
+	gone := os.Remove(f.Name()) == nil
 	return &unit{name: name, f: f, spool: true, gone: gone}, nil
 }
 
@@ -291,7 +291,7 @@ func (u *unit) seal() (err error) {
 func (u *unit) close() error {
 	err := errors.Join(u.unmake(), u.f.Close())
 	if u.spool && !u.gone {
-		err = errors.Join(err, os.Remove(u.f.Name())) //nolint:gosec // a name of our own making
+		err = errors.Join(err, os.Remove(u.f.Name()))
 	}
 	return err
 }

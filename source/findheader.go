@@ -46,10 +46,7 @@ func (l *layout) findHeader(head []byte, lim *Limits) (*table, error) {
 			if rec.cr {
 				// Data rows are judged later, one by one; a header on the same line as
 				// them says that all lines are like that.
-				cr := &Error{
-					Line: rec.line, Message: "the lines end in CR alone",
-					HintText: "save the file with LF or CRLF line ends (in a spreadsheet: \"CSV UTF-8\", not \"CSV Macintosh\")",
-				}
+				cr := loneCR(rec.line)
 				if found > 0 && best == nil {
 					return nil, cr
 				}
@@ -160,4 +157,11 @@ func distance(a, b string) int {
 		}
 	}
 	return row[len(b)]
+}
+
+func loneCR(line int) *Error {
+	return &Error{
+		Line: line, Message: "the lines end in CR alone",
+		HintText: "save the file with LF or CRLF line ends (in a spreadsheet: \"CSV UTF-8\", not \"CSV Macintosh\")",
+	}
 }

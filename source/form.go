@@ -44,7 +44,7 @@ type made struct {
 func (m *made) close() error {
 	err := m.f.Close()
 	if !m.gone {
-		err = errors.Join(err, os.Remove(m.f.Name())) //nolint:gosec // a name of our own making
+		err = errors.Join(err, os.Remove(m.f.Name()))
 	}
 	return err
 }

@@ -34,6 +34,9 @@ func (r *Reading) Header(ctx context.Context) (Header, error) {
 		if u.made != nil && u.made.instead != nil {
 			return best, r.s.place(u.name, u.made.instead)
 		}
+		if !bytes.ContainsRune(text, '\n') && bytes.Count(text, []byte("\r")) > 1 {
+			return best, r.s.place(u.name, loneCR(1))
+		}
 		return best, r.s.place(u.name, &Error{Message: "no line looks like a header", HintText: "a table of hours has a line that names its columns"})
 	}
 	if n := len(best.Columns); best.Columns[n-1] == refusedHeader {

@@ -285,27 +285,3 @@ func (l *longValues) Read(p []byte) (int, error) {
 	}
 	return n, err
 }
-
-// isoDuration is a duration of ISO 8601 in hours, minutes and seconds, which
-// some APIs give with fractions of a second.
-var isoDuration = regexp.MustCompile(`^PT(?:(\d{1,4})H)?(?:(\d{1,5})M)?(?:(\d{1,7})(?:\.\d{1,9})?S)?$`)
-
-// parseISO reads PT1H30M15S.
-func parseISO(text string) (timesheet.Seconds, bool) {
-	m := isoDuration.FindStringSubmatch(text)
-	if m == nil || text == "PT" {
-		return 0, false
-	}
-	sec := timesheet.Seconds(0)
-	for i, unit := range []timesheet.Seconds{3600, 60, 1} {
-		if m[i+1] == "" {
-			continue
-		}
-		n, err := strconv.ParseInt(m[i+1], 10, 64)
-		if err != nil {
-			return 0, false
-		}
-		sec += timesheet.Seconds(n) * unit
-	}
-	return sec, true
-}

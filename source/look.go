@@ -18,9 +18,9 @@ type Inspection struct {
 	Header Header
 	// Columns are those of the header, and what each is used for.
 	Columns []Column
-	// Findings say how the file is written, each with the place that shows it.
-	Findings []timesheet.Decision
-	Survey   timesheet.Survey
+	// Decisions say how the file is written, each with the place that shows it.
+	Decisions []timesheet.Decision
+	Survey    timesheet.Survey
 	// Placed tells that times of day name their distance from UTC.
 	Placed bool
 }
@@ -64,7 +64,7 @@ func (r *Reading) Inspect(ctx context.Context) (*Inspection, error) {
 	if err != nil {
 		return in, r.s.place(u.name, err)
 	}
-	in.Findings, in.Placed = l.findings(in.Survey.Files[0].Decisions), l.placed.line > 0
+	in.Decisions, in.Placed = l.decisions(in.Survey.Files[0].Decisions), l.placed.line > 0
 	return in, nil
 }
 
@@ -180,6 +180,7 @@ func (l *looker) value(column int, text string, line int) {
 			l.clock(text, line)
 		case fieldDuration, fieldHours:
 			l.duration(text, line)
+		default: // nobody's way of writing
 		}
 	}
 }
@@ -237,9 +238,9 @@ func (l *looker) duration(text string, line int) {
 	}
 }
 
-// findings puts the places to what the survey decided, and adds what it had no
+// decisions puts the places to what the survey decided, and adds what it had no
 // need to know.
-func (l *looker) findings(decided []timesheet.Decision) []timesheet.Decision {
+func (l *looker) decisions(decided []timesheet.Decision) []timesheet.Decision {
 	at := func(s sight) string { return l.name + ":" + strconv.Itoa(s.line) }
 	out := slices.Clone(decided)
 	has := func(what string) *timesheet.Decision {

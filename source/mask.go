@@ -59,7 +59,7 @@ var (
 
 // roleOf tells by the name of a column what is in it, where no field does.
 func roleOf(header string) role {
-	if whole, _ := wholeDate(header); whole {
+	if wholeDate(header) {
 		return roleLength // a column for each day
 	}
 	words := strings.FieldsFunc(fold(header), func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
@@ -130,7 +130,7 @@ func (m *mask) value(s string, r role) string {
 			return s
 		}
 	case roleDate, rolePlain:
-		if whole, _ := wholeDate(bare); whole {
+		if wholeDate(bare) {
 			return m.days.move(s, m.collect)
 		}
 		if clockOnly.MatchString(strings.TrimPrefix(bare, "'")) || r == rolePlain && (fixedWords.MatchString(bare) || isoLength.MatchString(bare)) {

@@ -19,17 +19,25 @@ func (r *Reading) Rows(ctx context.Context, yield func(*timesheet.Row) error) er
 			return err
 		}
 	}
+	var ids *seen // of all files, where there is more than one
+	if len(r.units) > 1 {
+		rows := 0
+		for _, u := range r.units {
+			rows += u.rows
+		}
+		ids = newSeen(rows)
+	}
 	for _, u := range r.units {
-		if err := r.rowsOf(ctx, u, yield); err != nil {
+		if err := r.rowsOf(ctx, u, ids, yield); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (r *Reading) rowsOf(ctx context.Context, u *unit, yield func(*timesheet.Row) error) error {
+func (r *Reading) rowsOf(ctx context.Context, u *unit, ids *seen, yield func(*timesheet.Row) error) error {
 	var refused error // by yield
-	err := ahead(func(next func(*timesheet.Row) error) error { return r.convertAll(ctx, u, next) }, func(row *timesheet.Row) error {
+	err := ahead(func(next func(*timesheet.Row) error) error { return r.convertAll(ctx, u, ids, next) }, func(row *timesheet.Row) error {
 		refused = yield(row)
 		return refused
 	})
@@ -40,7 +48,7 @@ func (r *Reading) rowsOf(ctx context.Context, u *unit, yield func(*timesheet.Row
 }
 
 // convertAll reads a file and makes its rows.
-func (r *Reading) convertAll(ctx context.Context, u *unit, next func(*timesheet.Row) error) error {
+func (r *Reading) convertAll(ctx context.Context, u *unit, ids *seen, next func(*timesheet.Row) error) error {
 	if err := u.changed(); err != nil {
 		return err
 	}
@@ -48,6 +56,7 @@ func (r *Reading) convertAll(ctx context.Context, u *unit, next func(*timesheet.
 	data, n := u.data()
 	raw := io.NewSectionReader(data, int64(cs.bom), n-int64(cs.bom))
 	conv := newConverter(r.s, u)
+	conv.ids = ids
 	rows, bad := 0, newTally(r.s.cfg.Limits)
 	err := decodeAll(cs.decode(ctxReader{ctx, raw}), u.form.table, &r.s.cfg.Limits, func(rec *record, why string, fr *frame) error {
 		if rows++; rows > u.rows {

@@ -172,7 +172,7 @@ func TestFallback(t *testing.T) {
 }
 
 // The real Secret Service, as TestKeyringReal.
-func TestKeyringRealFallback(t *testing.T) { //nolint:paralleltest // one keyring for all
+func TestKeyringRealFallback(t *testing.T) { // one keyring for all
 	if os.Getenv("TSUPLOAD_TEST_KEYRING") != "1" {
 		t.Skip("TSUPLOAD_TEST_KEYRING is not set")
 	}

@@ -116,7 +116,7 @@ func TestKeyringFake(t *testing.T) {
 }
 
 // Not parallel: the library's mock is process-wide.
-func TestKeyringMock(t *testing.T) { //nolint:paralleltest // see above
+func TestKeyringMock(t *testing.T) { // see above
 	if os.Getenv("TSUPLOAD_TEST_KEYRING") != "" {
 		t.Skip("the real one is tested")
 	}
@@ -127,7 +127,7 @@ func TestKeyringMock(t *testing.T) { //nolint:paralleltest // see above
 }
 
 // Run under a session bus with a Secret Service whose collection is unlocked.
-func TestKeyringReal(t *testing.T) { //nolint:paralleltest // one keyring for all
+func TestKeyringReal(t *testing.T) { // one keyring for all
 	if os.Getenv("TSUPLOAD_TEST_KEYRING") != "1" {
 		t.Skip("TSUPLOAD_TEST_KEYRING is not set")
 	}

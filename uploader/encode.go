@@ -20,10 +20,10 @@ type field struct {
 }
 
 // plainFields is the plain contract, in its order.
-var plainFields = []string{"user_id", "user_type", "date", "project", "hours"} //nolint:gochecknoglobals // a constant list
+var plainFields = []string{"user_id", "user_type", "date", "project", "hours"} // a constant list
 
 // entryFields are the names that api.fields can refer to.
-var entryFields = []string{"user_id", "user_type", "date", "project", "hours", "external_id", "id", "start", "end", "seconds", "task", "notes", "day"} //nolint:gochecknoglobals // a constant list
+var entryFields = []string{"user_id", "user_type", "date", "project", "hours", "external_id", "id", "start", "end", "seconds", "task", "notes", "day"} // a constant list
 
 // encoder writes entries as the API wants them.
 type encoder struct{ fields []field }

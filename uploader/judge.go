@@ -175,8 +175,9 @@ func mayBeMended(k *timesheet.Known) bool {
 	switch k.Reason {
 	case timesheet.ReasonDayTotal, timesheet.ReasonChanged, timesheet.ReasonDuplicateID, timesheet.ReasonOverlap:
 		return true
+	default:
+		return false
 	}
-	return false
 }
 
 // atAPI tells whether the API has, or may have, an entry.
@@ -230,7 +231,7 @@ func (p *plan) judgePerson(v *judgement, name string, day timesheet.Day, d *pers
 		case timesheet.ReasonChanged:
 			still = still || anyGone
 		case timesheet.ReasonDuplicateID:
-			still = still || p.bad[k.Key]
+			still = still || p.bad[k.Key.ID()]
 		default: // held for the day as it is
 		}
 		if why, row := v.kept[k.Key.Prev()]; row && why == k.Reason {
@@ -292,7 +293,7 @@ func (p *plan) judgePerson(v *judgement, name string, day timesheet.Day, d *pers
 // keep tells why a new entry does not go out; empty where it does.
 func (p *plan) keep(v *judgement, f *timesheet.Fresh, anyGone, overfull bool) (why timesheet.Reason) {
 	switch {
-	case p.bad[f.Key] || f.Conflict:
+	case p.bad[f.Key.ID()] || f.Conflict:
 		why = timesheet.ReasonDuplicateID
 	case anyGone && !f.Trusted:
 		why = timesheet.ReasonChanged

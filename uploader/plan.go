@@ -51,7 +51,7 @@ func (u *Uploader) planFeed(ctx context.Context, feed *Feed, s *SourceReport) er
 		return err
 	}
 	defer tx.Rollback()
-	p := &plan{cfg: &u.cfg, feed: feed, tx: tx, report: s, assumed: assumed, lanes: u.cfg.API.lanes(), bad: map[timesheet.Packed]bool{}, refused: map[personOn]bool{}, renewed: map[timesheet.Packed]uint64{}, overlaps: newOverlaps(feed), changes: map[timesheet.Packed]timesheet.Seconds{}}
+	p := &plan{cfg: &u.cfg, feed: feed, tx: tx, report: s, assumed: assumed, lanes: u.cfg.API.lanes(), bad: map[[12]byte]bool{}, refused: map[personOn]bool{}, renewed: map[timesheet.Packed]uint64{}, overlaps: newOverlaps(feed), changes: map[timesheet.Packed]timesheet.Seconds{}}
 	if survey.Window != nil {
 		p.people = map[string]bool{}
 	}
@@ -159,8 +159,8 @@ type plan struct {
 	lanes   int
 	group   []timesheet.Entry
 	spans   []span // in group
-	// bad are entries whose id stands for two contents in one read.
-	bad map[timesheet.Packed]bool
+	// bad are ids that stand for two contents in one read, on whatever days.
+	bad map[[12]byte]bool
 	// refused are the days of people that have refused rows: the read has rows
 	// of them, if no entries.
 	refused map[personOn]bool
@@ -217,7 +217,7 @@ func (p *plan) row(row *timesheet.Row) error {
 func (p *plan) reject(r *timesheet.Rejection) error {
 	if r.Reason == timesheet.ReasonDuplicateID {
 		// The other row with this id must not go out either.
-		p.bad[r.Key.Packed(r.Day)] = true
+		p.bad[r.Key.Packed(r.Day).ID()] = true
 		r.Key[0] ^= 0xff // the row's own identity, beside the entry's
 	}
 	if r.HasDay {
@@ -299,7 +299,7 @@ func (p *plan) known(e *timesheet.Entry, k *timesheet.Known) error {
 	if digest, twice := p.renewed[k.Key]; twice {
 		// Another file of this read has it too. Under one id the two may say
 		// different things; then neither goes out.
-		p.bad[k.Key] = p.bad[k.Key] || digest != e.Digest.Short()
+		p.bad[k.Key.ID()] = p.bad[k.Key.ID()] || digest != e.Digest.Short()
 		p.report.tally(timesheet.StateSkipped, timesheet.ReasonTwoFiles).add(e.Duration)
 		return nil
 	}

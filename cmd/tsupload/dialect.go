@@ -44,7 +44,7 @@ func dialectsOf(ctx context.Context, l *ledger.Ledger, source string) (map[strin
 	}
 	var last struct{ Files []timesheet.File }
 	if json.Unmarshal(summary, &last) != nil {
-		return nil, nil //nolint:nilerr,nilnil // an older program's summary: the rows go out as they always did
+		return nil, nil //nolint:nilerr // an older program's summary: the rows go out as they always did
 	}
 	files := map[string]dialect{}
 	for _, f := range last.Files {

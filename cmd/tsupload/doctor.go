@@ -12,6 +12,7 @@ import (
 
 	"github.com/exampleco/tsupload/internal/config"
 	"github.com/exampleco/tsupload/tokencache"
+	"github.com/exampleco/tsupload/uploader"
 )
 
 const defaultPatience = 10 * time.Second
@@ -221,29 +222,21 @@ func (a *app) showFinding(f finding, prevents []string) error {
 	return nil
 }
 
-// gravest is the order in which one of several exit statuses is chosen.
-var gravest = []int{exitFault, exitRefused, exitConfig, exitLocked, exitUnreachable, exitSource} //nolint:gochecknoglobals // a table
-
 // showDiagnosis ends with how many findings there are of each kind.
 func (a *app) showDiagnosis(all []finding) error {
-	count := map[string]int{}
+	tally := map[string]int{}
 	code := exitOK
 	for _, f := range all {
-		count[f.status]++
-	}
-	for _, exit := range slices.Backward(gravest) {
-		if slices.ContainsFunc(all, func(f finding) bool { return f.status == "fail" && f.exit == exit }) {
-			code = exit
+		tally[f.status]++
+		if f.status == "fail" {
+			code = uploader.Worse(code, f.exit)
 		}
-	}
-	if code == exitOK && count["fail"] > 0 {
-		code = exitFault
 	}
 	if a.json() {
-		if err := a.emit("doctor", map[string]any{"ok": count["ok"], "warnings": count["warn"], "failures": count["fail"], "exit": code}); err != nil {
+		if err := a.emit("doctor", map[string]any{"ok": tally["ok"], "warnings": tally["warn"], "failures": tally["fail"], "exit": code}); err != nil {
 			return err
 		}
-	} else if _, err := fmt.Fprintf(a.stdout, "\n%d ok, %s, %s\n", count["ok"], things(count["warn"], "warning"), things(count["fail"], "failure")); err != nil {
+	} else if _, err := fmt.Fprintf(a.stdout, "\n%d ok, %s, %s\n", tally["ok"], things(tally["warn"], "warning"), things(tally["fail"], "failure")); err != nil {
 		return err
 	}
 	if code != exitOK {

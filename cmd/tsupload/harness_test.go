@@ -47,7 +47,7 @@ type program struct {
 	path  string
 }
 
-var theProgram program //nolint:gochecknoglobals // one build for all tests
+var theProgram program // one build for all tests
 
 // builtProgram returns the path of the binary. Call it before t.Parallel: then
 // all tests that run in parallel share one build.
@@ -87,7 +87,7 @@ type level struct {
 	settles  bool   // ambiguity ends without a person
 }
 
-var levels = []level{ //nolint:gochecknoglobals // a table
+var levels = []level{ // a table
 	{name: "L0", supports: ""},
 	{name: "L0batch", supports: "batch", more: "  batch_size: 4\n"},
 	{name: "L1", supports: "batch, read_back", more: "  batch_size: 4\n", settles: true},
@@ -217,7 +217,12 @@ sources:
     columns: {%s}
 %s`, apiURL, w.sandbox.APIURL(), w.level.supports, w.level.more, w.rateLine, w.timeout, w.settle, w.readGap,
 		w.sandbox.Issuer(), w.sandbox.Audience(), w.sandbox.ClientID(), w.deadline, w.drain, columns, w.extra)
-	if err := os.WriteFile(filepath.Join(w.dir, "tsupload.yaml"), []byte(text), 0o600); err != nil {
+	// Another process may be reading it.
+	path := filepath.Join(w.dir, "tsupload.yaml")
+	if there, err := os.ReadFile(path); err == nil && string(there) == text {
+		return
+	}
+	if err := errors.Join(os.WriteFile(path+".tmp", []byte(text), 0o600), os.Rename(path+".tmp", path)); err != nil {
 		w.t.Fatal(err)
 	}
 }

@@ -4,18 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/exampleco/tsupload/internal/config"
-	"github.com/exampleco/tsupload/internal/replace"
 )
 
 // initOptions are the flags of init; what is empty is asked for, or has a
@@ -227,8 +224,9 @@ func (n *initiation) reading(ctx context.Context) error {
 	}
 	n.in = in
 	if n.ask != nil && !n.quiet {
+		tracker, _ := in.decided("tracker")
 		fmt.Fprintf(n.stderr, "%s: %s, %s hours, %s refused; tracker: %s\n", clean(in.file),
-			plural(in.entries, "entry", "entries"), in.seconds.Clock(), count(in.refused, "row"), clean(in.decided("tracker")))
+			count(in.entries, "entry"), in.seconds.Clock(), count(in.refused, "row"), clean(tracker))
 	}
 	if err := n.guesses(ctx); err != nil {
 		return err
@@ -241,20 +239,12 @@ func (n *initiation) reading(ctx context.Context) error {
 	b := n.in.block()
 	name, path, schedule := s.name, s.path, s.schedule
 	*s = *b
-	s.timezone, s.schedule, s.notes = zone, schedule, map[string]string{}
+	s.name, s.path, s.timezone, s.schedule, s.notes = name, path, zone, schedule, map[string]string{}
 	for _, key := range []string{"date_format", "decimal"} {
 		s.notes[key] = b.notes[key]
-		for _, q := range n.in.open {
-			if q.key == key {
-				s.notes[key] = "" // a person's word, not the file's
-			}
+		if n.in.asks(key) {
+			s.notes[key] = "" // a person's word, not the file's
 		}
-	}
-	if name != "" {
-		s.name = name
-	}
-	if path != "" {
-		s.path = path
 	}
 	return nil
 }
@@ -297,7 +287,7 @@ func (n *initiation) guesses(ctx context.Context) error {
 		if t.err != nil {
 			return t.err
 		}
-		in.attempt = t
+		in.trial = t
 		in.open = slices.DeleteFunc(in.open, func(q question) bool { return q.key == "user" && changed["user"] != "" })
 		return nil
 	})
@@ -340,7 +330,7 @@ func (n *initiation) settles(ctx context.Context, q question) error {
 		setKey(&cfg, q.key, text)
 		t := in.try(ctx, cfg)
 		if t.err == nil {
-			in.attempt = t
+			in.trial = t
 		}
 		return t.err
 	})
@@ -353,27 +343,18 @@ func (n *initiation) identify(ctx context.Context) error {
 	if n.sample == "" {
 		return nil
 	}
-	name := s.name
-	if s.name == nameOf(n.sample) {
-		name = "" // nobody gave it
-	}
-	if err := n.need(ctx, "name", "name of the source; never change it once hours were sent", &name, nameOf(n.sample), false, func(text string) error {
+	if err := n.need(ctx, "name", "name of the source; never change it once hours were sent", &s.name, nameOf(n.sample), false, func(text string) error {
 		s.name = text
 		return n.faultsOf("sources[0].name")
 	}); err != nil {
 		return err
 	}
-	s.name = name
 	own, err := filepath.Abs(n.sample)
 	if err != nil {
 		return err
 	}
-	own = globQuote(own)
 	path := s.path
-	if path == own {
-		path = ""
-	}
-	if err := n.need(ctx, "path", "file or pattern of the exports, such as /srv/acme/*.csv", &path, own, false, func(text string) error {
+	if err := n.need(ctx, "path", "file or pattern of the exports, such as /srv/acme/*.csv", &path, globQuote(own), false, func(text string) error {
 		if !filepath.IsAbs(text) {
 			// In the file it would be relative to the file's directory.
 			abs, err := filepath.Abs(text)
@@ -406,18 +387,18 @@ func (n *initiation) upload(ctx context.Context) error {
 		}
 		return nil
 	}
-	none := n.ask != nil
+	asked := n.ask != nil
 	question := "base URL of the Timesheets API"
-	if none {
+	if asked {
 		question += "; empty: for dry runs only"
 	}
-	if err := n.need(ctx, "api-url", question, &n.apiURL, "", none, func(text string) error {
+	if err := n.need(ctx, "api-url", question, &n.apiURL, "", asked, func(text string) error {
 		n.apiURL = text
 		return n.faultsOf("api.url")
 	}); err != nil {
 		return err
 	}
-	if n.apiURL == "" && none {
+	if n.apiURL == "" && asked {
 		n.withoutAPI = true
 		return nil
 	}
@@ -466,38 +447,6 @@ func (n *initiation) upload(ctx context.Context) error {
 	})
 }
 
-var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
-
-// secretReference writes WHERE as the configuration does. An error never shows
-// the text: it may be the secret itself.
-func secretReference(text string) (string, error) {
-	kind, where, _ := strings.Cut(text, ":")
-	bad := &usageError{message: "it does not say where the secret lies", hint: "write keyring, file:PATH, env:NAME, credential:NAME or command:PROGRAM; the secret itself belongs there, not here"}
-	switch {
-	case kind == "keyring" && where == "":
-		return "{keyring: " + config.ClientSecretName + "}", nil
-	case where == "":
-		return "", bad
-	case kind == "env" && !variableName.MatchString(where):
-		return "", &usageError{message: "that is no name of a variable", hint: "write the variable's name, not its value"}
-	case kind == "command":
-		words := []string{}
-		for word := range strings.FieldsSeq(where) {
-			words = append(words, yamlText(word))
-		}
-		return "{command: [" + strings.Join(words, ", ") + "]}", nil
-	case kind == "file":
-		abs, err := filepath.Abs(where)
-		if err != nil {
-			return "", err
-		}
-		return "{file: " + yamlText(abs) + "}", nil
-	case kind == "keyring", kind == "env", kind == "credential":
-		return "{" + kind + ": " + yamlText(where) + "}", nil
-	}
-	return "", bad
-}
-
 // parseColumns reads FIELD=HEADER.
 func parseColumns(pairs []string) (map[string]string, error) {
 	columns := map[string]string{}
@@ -509,186 +458,7 @@ func parseColumns(pairs []string) (map[string]string, error) {
 		columns[field] = header
 	}
 	if len(columns) == 0 {
-		return nil, nil //nolint:nilnil // none are none
+		return nil, nil // none are none
 	}
 	return columns, nil
-}
-
-// text is the configuration as far as it is known.
-func (n *initiation) text() string {
-	var b strings.Builder
-	b.WriteString("# Written by tsupload init. `tsupload config show` lists every key and its value.\n")
-	if !n.withoutAPI {
-		section := func(name string, pairs ...[2]string) {
-			head := name + ":\n"
-			for _, p := range pairs {
-				if p[1] != "" {
-					b.WriteString(head + "  " + p[0] + ": " + p[1] + "\n")
-					head = ""
-				}
-			}
-		}
-		quoted := func(s string) string {
-			if s == "" {
-				return ""
-			}
-			return yamlText(s)
-		}
-		list := ""
-		if len(n.supports) > 0 {
-			words := make([]string, len(n.supports))
-			for i, w := range n.supports {
-				words[i] = yamlText(w)
-			}
-			list = "[" + strings.Join(words, ", ") + "]"
-		}
-		section("api", [2]string{"url", quoted(n.apiURL)}, [2]string{"supports", list})
-		secret := ""
-		if n.secretFrom != "" {
-			secret, _ = secretReference(n.secretFrom)
-		}
-		section("auth", [2]string{"issuer", quoted(n.issuer)}, [2]string{"token_url", quoted(n.tokenURL)}, [2]string{"audience", quoted(n.audience)},
-			[2]string{"client_id", quoted(n.clientID)}, [2]string{"client_secret", secret})
-	}
-	s := n.source
-	if s.name == "" {
-		s.name = "source"
-	}
-	if s.path == "" {
-		s.path = "export.csv"
-	}
-	if s.timezone == "" {
-		s.timezone = "UTC"
-	}
-	b.WriteString(s.yaml())
-	return b.String()
-}
-
-// faultsOf is what `config validate` would say of a key, as things are.
-func (n *initiation) faultsOf(key string) error {
-	_, err := n.loaded()
-	bad, ok := errors.AsType[*config.Error](err)
-	if !ok {
-		return err
-	}
-	for _, f := range bad.Faults {
-		if f.Key == key || strings.HasPrefix(f.Key, key+".") || strings.HasPrefix(f.Key, key+"[") {
-			return &usageError{message: f.Message, hint: f.Hint}
-		}
-	}
-	return nil
-}
-
-// loaded is the configuration as a run would have it, the environment left
-// aside.
-func (n *initiation) loaded() (_ *config.Config, err error) {
-	f, err := os.CreateTemp("", "tsupload-init-*.yaml")
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, os.Remove(f.Name())) }()
-	_, err = f.WriteString(n.text())
-	if err := errors.Join(err, f.Close()); err != nil {
-		return nil, err
-	}
-	opts := n.loadOptions()
-	opts.Path, opts.Flags = f.Name(), nil
-	opts.Getenv = func(name string) string {
-		if strings.HasPrefix(name, "TSUPLOAD_") {
-			return ""
-		}
-		return n.getenv(name)
-	}
-	return config.Load(opts)
-}
-
-// write checks all of it, reads the sample with it, and only then writes it.
-func (n *initiation) write(ctx context.Context) error {
-	cfg, err := n.loaded()
-	if err == nil && !n.withoutAPI {
-		err = cfg.ForUpload()
-	}
-	if bad, ok := errors.AsType[*config.Error](err); ok {
-		for i := range bad.Faults {
-			bad.Faults[i].Origin = config.Origin{} // of a file that is not there any more
-		}
-	}
-	if err != nil {
-		return err
-	}
-	feed, err := n.newFeed(&cfg.Sources[0], feedOptions{files: []string{n.sample}}, n.logger(cfg))
-	if err != nil {
-		return err
-	}
-	reading, err := feed.Source.Open(ctx)
-	if err != nil {
-		return err
-	}
-	defer reading.Close()
-	if _, err := reading.Survey(ctx); err != nil {
-		return err
-	}
-	if sig := n.signalled(); sig != nil {
-		return errStopped
-	}
-	perm := fs.FileMode(0o600)
-	if opts := n.loadOptions(); opts.Root {
-		perm = 0o644 // the user that tsupload runs as has to read it, and there is no secret in it
-	}
-	put := replace.New
-	if n.force {
-		put = replace.File
-	}
-	switch err := put(n.out, []byte(n.text()), perm); {
-	case errors.Is(err, fs.ErrExist):
-		return usage("name another with --out, or replace it with --force", "%s exists", n.out)
-	case errors.Is(err, fs.ErrPermission):
-		return usage("name a file in a directory that you can write to with --out", "%s", err)
-	case err != nil:
-		return err
-	}
-	return n.told()
-}
-
-// told says what was written and what comes next.
-func (n *initiation) told() error {
-	with := ""
-	if abs, err := filepath.Abs(n.out); err != nil || !slices.ContainsFunc(n.loadOptions().SearchPath(), func(p string) bool {
-		found, err := filepath.Abs(p)
-		return err == nil && found == abs
-	}) {
-		with = " --config " + shellWord(n.out)
-	}
-	next := []string{"tsupload config validate" + with, "tsupload run --dry-run" + with + " " + shellWord(n.sample)}
-	if !n.withoutAPI {
-		if strings.HasPrefix(n.secretFrom, "keyring") {
-			next = append(next, "tsupload auth set-secret"+with+" < SECRET-FILE")
-		}
-		next = append(next, "tsupload ledger create"+with, "tsupload run --once"+with)
-	}
-	in := n.in
-	if n.json() {
-		return n.emit("init", map[string]any{
-			"file": n.out, "source": n.source.name, "entries": in.entries, "seconds": in.seconds, "rejected": in.refused, "next": next,
-		})
-	}
-	fmt.Fprintf(n.stdout, "wrote %s: source %s, which reads %s of %s hours from %s", clean(n.out), n.source.name, plural(in.entries, "entry", "entries"), in.seconds.Clock(), clean(n.sample))
-	if in.refused > 0 {
-		fmt.Fprintf(n.stdout, " and refuses %s", count(in.refused, "row"))
-	}
-	fmt.Fprintf(n.stdout, "\nnext:\n")
-	for _, command := range next {
-		fmt.Fprintf(n.stdout, "  %s\n", clean(command))
-	}
-	return nil
-}
-
-var plainWord = regexp.MustCompile(`^[A-Za-z0-9_./:=@%+,-]+$`)
-
-// shellWord quotes s for a POSIX shell, where it has to be.
-func shellWord(s string) string {
-	if plainWord.MatchString(s) {
-		return s
-	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }

@@ -119,7 +119,7 @@ func (in *inspection) anonymize(ctx context.Context, a *app, out string) error {
 	case in.err != nil:
 		a.say("it is refused as its original is")
 	default:
-		fmt.Fprintf(a.stdout, "it is read as its original is: %s, %s hours, %s refused\n", plural(in.entries, "entry", "entries"), in.seconds.Clock(), count(in.refused, "row"))
+		fmt.Fprintf(a.stdout, "it is read as its original is: %s, %s hours, %s refused\n", count(in.entries, "entry"), in.seconds.Clock(), count(in.refused, "row"))
 	}
 	a.say("look through it before you give it away: the names of columns are as they were")
 	return nil
@@ -156,15 +156,15 @@ func (in *inspection) differs(ctx context.Context, twin []byte) string {
 	case (in.err == nil) != (t.err == nil):
 		return "one of them is refused whole"
 	case t.entries != in.entries || t.refused != in.refused:
-		return fmt.Sprintf("it has %s and %s, the file %s and %s", plural(t.entries, "entry", "entries"), count(t.refused, "refused row"), plural(in.entries, "entry", "entries"), count(in.refused, "refused row"))
+		return fmt.Sprintf("it has %s and %s, the file %s and %s", count(t.entries, "entry"), count(t.refused, "refused row"), count(in.entries, "entry"), count(in.refused, "refused row"))
 	case t.seconds != in.seconds:
 		return fmt.Sprintf("it has %s hours, the file %s", t.seconds.Clock(), in.seconds.Clock())
 	case !maps.Equal(t.rejected, in.rejected) || !maps.Equal(t.skipped, in.skipped):
 		return "rows are refused or skipped for other reasons"
 	}
-	for _, d := range in.found.Findings {
-		i := slices.IndexFunc(t.found.Findings, func(o timesheet.Decision) bool { return o.What == d.What })
-		if i < 0 || t.found.Findings[i].Value != d.Value && d.What != "form" && d.What != "days" { // those name sheets and days
+	for _, d := range in.found.Decisions {
+		i := slices.IndexFunc(t.found.Decisions, func(o timesheet.Decision) bool { return o.What == d.What })
+		if i < 0 || t.found.Decisions[i].Value != d.Value && d.What != "form" && d.What != "days" { // those name sheets and days
 			return d.What + " is decided otherwise"
 		}
 	}

@@ -5,10 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
-	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -16,8 +13,8 @@ import (
 	"github.com/exampleco/tsupload/source"
 )
 
-// attempt is a file read in one way.
-type attempt struct {
+// trial is a file read in one way.
+type trial struct {
 	cfg      source.Config
 	found    *source.Inspection
 	err      error
@@ -38,7 +35,7 @@ type attempt struct {
 const samples = 5
 
 // better tells whether a reads the file better than b.
-func (a *attempt) better(b *attempt) bool {
+func (a *trial) better(b *trial) bool {
 	if (a.err == nil) != (b.err == nil) {
 		return a.err == nil
 	}
@@ -47,7 +44,7 @@ func (a *attempt) better(b *attempt) bool {
 
 // others counts rows that are refused for something else than a missing
 // project, which is found out last.
-func (a *attempt) others() int { return a.refused - a.noFor }
+func (a *trial) others() int { return a.refused - a.noFor }
 
 // question is what the file leaves open: how it was taken, and the key of the
 // configuration that says otherwise.
@@ -58,7 +55,7 @@ type question struct {
 
 // inspection is what is found out about a file.
 type inspection struct {
-	*attempt
+	*trial
 
 	file, zone string
 	assumed    bool // the zone is nobody's word
@@ -81,7 +78,7 @@ func (a *app) newInspection(file, zone string) (*inspection, error) {
 	if err != nil {
 		return nil, usage("write an IANA name such as Europe/Berlin, or UTC", "--timezone: %s", err)
 	}
-	in.attempt = &attempt{cfg: source.Config{Name: "inspect", Location: location, Logger: a.logger(nil)}}
+	in.trial = &trial{cfg: source.Config{Name: "inspect", Location: location, Logger: a.logger(nil)}}
 	if file != "-" {
 		in.cfg.Files, in.cfg.As = []string{file}, map[string]string{file: filepath.Base(file)}
 		return in, nil
@@ -96,8 +93,8 @@ func (a *app) newInspection(file, zone string) (*inspection, error) {
 }
 
 // try reads the file in the way that cfg says.
-func (in *inspection) try(ctx context.Context, cfg source.Config) *attempt {
-	t := &attempt{
+func (in *inspection) try(ctx context.Context, cfg source.Config) *trial {
+	t := &trial{
 		cfg: cfg, found: &source.Inspection{}, persons: map[string]bool{}, projects: map[string]bool{},
 		skipped: map[timesheet.Reason]int{}, rejected: map[timesheet.Reason]int{}, held: map[timesheet.Reason]int{},
 	}
@@ -105,7 +102,7 @@ func (in *inspection) try(ctx context.Context, cfg source.Config) *attempt {
 	return t
 }
 
-func (t *attempt) read(ctx context.Context, stdin []byte) error {
+func (t *trial) read(ctx context.Context, stdin []byte) error {
 	if stdin != nil || len(t.cfg.Files) == 0 {
 		t.cfg.Stdin = strings.NewReader(string(stdin))
 	}
@@ -167,7 +164,7 @@ func (t *attempt) read(ctx context.Context, stdin []byte) error {
 // settle reads the file, and where it leaves something open takes it in the
 // way that reads it best.
 func (in *inspection) settle(ctx context.Context) {
-	in.attempt = in.try(ctx, in.cfg)
+	in.trial = in.try(ctx, in.cfg)
 	for range 8 {
 		if in.err == nil || ctx.Err() != nil {
 			break
@@ -202,7 +199,7 @@ func (in *inspection) take(ctx context.Context, q question, value string) {
 	setKey(&cfg, q.key, value)
 	q.taken = value
 	in.open = append(in.open, q)
-	in.attempt = in.try(ctx, cfg)
+	in.trial = in.try(ctx, cfg)
 }
 
 // setKey gives a key of a source its value.
@@ -229,9 +226,14 @@ func setKey(cfg *source.Config, key, value string) {
 	}
 }
 
+// asks tells whether a key is among the questions.
+func (in *inspection) asks(key string) bool {
+	return slices.ContainsFunc(in.open, func(q question) bool { return q.key == key })
+}
+
 // answer settles what an error names a key for.
 func (in *inspection) answer(ctx context.Context, e *source.Error) bool {
-	if e.Key == "" || slices.ContainsFunc(in.open, func(q question) bool { return q.key == e.Key }) {
+	if e.Key == "" || in.asks(e.Key) {
 		return false
 	}
 	options := e.Options
@@ -242,7 +244,7 @@ func (in *inspection) answer(ctx context.Context, e *source.Error) bool {
 		}
 		options = []string{"USER-ID"}
 	}
-	best := (*attempt)(nil)
+	best := (*trial)(nil)
 	chosen := ""
 	for _, value := range options {
 		cfg := in.cfg
@@ -262,7 +264,7 @@ func (in *inspection) answer(ctx context.Context, e *source.Error) bool {
 		options = nil // it is nobody's name
 	}
 	in.open = append(in.open, question{what: whatOf[e.Key], why: why, key: e.Key, options: options, taken: chosen})
-	in.attempt = best
+	in.trial = best
 	return true
 }
 
@@ -294,7 +296,7 @@ func (in *inspection) guess(ctx context.Context) bool {
 		return false // nothing is gained: the first error says more
 	}
 	in.unknown, in.guessed = in.err, true
-	if in.attempt = t; open.key != "" {
+	if in.trial = t; open.key != "" {
 		in.open = append(in.open, open)
 	}
 	return true
@@ -307,7 +309,7 @@ func (in *inspection) lengths(ctx context.Context) {
 	if in.block().preset != "" || in.cfg.Columns["duration"] == "" && !slices.ContainsFunc(in.found.Columns, timed) || in.err == nil && in.refused == 0 && !in.whole() {
 		return
 	}
-	best := in.attempt
+	best := in.trial
 	for _, format := range []string{"minutes", "seconds"} {
 		cfg := in.cfg
 		cfg.DurationFormat = format
@@ -322,7 +324,7 @@ func (in *inspection) lengths(ctx context.Context) {
 	if taken == "" {
 		taken = "decimal"
 	}
-	in.attempt = best
+	in.trial = best
 	in.open = append(in.open, question{
 		what: "durations", why: "whole numbers may be hours, minutes or seconds", key: "duration_format", options: []string{"decimal", "minutes", "seconds"}, taken: taken,
 	})
@@ -330,215 +332,16 @@ func (in *inspection) lengths(ctx context.Context) {
 
 // whole tells whether lengths are written as whole numbers alone.
 func (in *inspection) whole() bool {
-	d := in.decided("durations")
-	return d == "whole numbers"
+	written, _ := in.decided("durations")
+	return written == "whole numbers"
 }
 
-func (in *inspection) decided(what string) string {
-	for _, d := range in.found.Findings {
+// decided is what the file decides, and what shows it.
+func (in *inspection) decided(what string) (value, evidence string) {
+	for _, d := range in.found.Decisions {
 		if d.What == what {
-			return d.Value
+			return d.Value, oneLine(d.Evidence)
 		}
 	}
-	return ""
-}
-
-var notInName = regexp.MustCompile(`[^A-Za-z0-9._-]+`)
-
-// nameOf makes a source's name of a file's.
-func nameOf(file string) string {
-	name := strings.Trim(notInName.ReplaceAllString(strings.SplitN(filepath.Base(file), ".", 2)[0], "-"), "-._")
-	if name == "" {
-		return "export"
-	}
-	return name
-}
-
-// block is a source that reads the file.
-func (in *inspection) block() *sourceBlock {
-	b := &sourceBlock{
-		name: nameOf(in.file), timezone: in.zone, user: in.cfg.User, project: in.cfg.Defaults.Project, columns: in.cfg.Columns,
-		dateFormat: in.cfg.DateFormat, timeFormat: in.cfg.TimeFormat, durationFormat: in.cfg.DurationFormat, decimal: in.cfg.Decimal,
-		encoding: in.cfg.Encoding, records: in.cfg.Records, preset: in.cfg.Preset,
-		notes: map[string]string{"csv": "or a pattern"},
-	}
-	switch abs, err := filepath.Abs(in.file); {
-	case in.file == "-":
-		b.path, b.notes["csv"] = "EXPORT", "where the export lies"
-	case err == nil:
-		b.path = globQuote(abs)
-	default:
-		b.path = globQuote(in.file)
-	}
-	if tracker := in.decided("tracker"); b.preset == "" && !in.guessed && slices.Contains(source.Presets(), tracker) {
-		b.preset = tracker
-	}
-	// The next export may have no date that tells: what this one told stays.
-	if order := in.decided("date order"); b.dateFormat == "" && order != "" && order != (timesheet.DateFormat{}).String() {
-		b.dateFormat, b.notes["date_format"] = order, "as "+in.evidence("date order")+" shows"
-	}
-	if sign := in.decided("decimal sign"); b.decimal == "" && sign == "," {
-		b.decimal, b.notes["decimal"] = sign, "as "+in.evidence("decimal sign")+" shows"
-	}
-	for _, q := range in.open {
-		key, note := q.key, "check it"
-		switch {
-		case key == "defaults.project":
-			key, note = "defaults", "of rows without a project"
-		case key == "user":
-			note = "whose hours these are"
-		case key == "timezone":
-			note = "the zone of the times in the export: check it"
-		case len(q.options) > 1:
-			note = "or " + strings.Join(slices.DeleteFunc(slices.Clone(q.options), func(o string) bool { return o == q.taken }), " or ")
-		}
-		b.notes[key] = note
-	}
-	return b
-}
-
-func (in *inspection) evidence(what string) string {
-	for _, d := range in.found.Findings {
-		if d.What == what {
-			return oneLine(d.Evidence)
-		}
-	}
-	return ""
-}
-
-// oneLine keeps a text from ending the comment that it stands in.
-func oneLine(s string) string { return strings.Join(strings.Fields(clean(s)), " ") }
-
-// unread are the columns that nothing is taken from.
-func (in *inspection) unread() (names []string) {
-	for _, c := range in.found.Columns {
-		if c.Field == "" {
-			names = append(names, c.Name)
-		}
-	}
-	return names
-}
-
-func (in *inspection) print(w io.Writer) {
-	fmt.Fprintf(w, "%s: %s\n", clean(in.file), count(in.found.Survey.Rows, "row"))
-	for _, d := range in.found.Findings {
-		fmt.Fprintf(w, "  %s: %s (%s)\n", d.What, clean(d.Value), clean(d.Evidence))
-	}
-	in.printColumns(w)
-	for _, n := range in.found.Survey.Notes {
-		if !strings.Contains(n, ": ignored columns: ") { // they stand above
-			fmt.Fprintf(w, "  note: %s\n", clean(n))
-		}
-	}
-	if len(in.open) > 0 {
-		fmt.Fprintf(w, "\nnot said by the file, and settled by a key of the source\n")
-		for _, q := range in.open {
-			fmt.Fprintf(w, "  %s: %s\n    %s", q.what, clean(q.why), q.key)
-			if len(q.options) > 0 {
-				fmt.Fprintf(w, ": %s", clean(strings.Join(q.options, " or ")))
-			}
-			if q.taken != "" {
-				fmt.Fprintf(w, "; taken as %s", clean(q.taken))
-			}
-			fmt.Fprintln(w)
-		}
-	}
-	fmt.Fprintf(w, "\n%s, %s hours", plural(in.entries, "entry", "entries"), in.seconds.Clock())
-	if in.entries > 0 {
-		fmt.Fprintf(w, " of %s on %s, from %s to %s", plural(len(in.persons), "person", "persons"), plural(len(in.projects), "project", "projects"), in.from, in.to)
-	}
-	fmt.Fprintln(w)
-	for _, reason := range slices.Sorted(maps.Keys(in.held)) {
-		fmt.Fprintf(w, "%s of them held: %s\n", plural(in.held[reason], "entry", "entries"), strings.ReplaceAll(string(reason), "_", " "))
-	}
-	for _, reason := range slices.Sorted(maps.Keys(in.skipped)) {
-		fmt.Fprintf(w, "%s skipped: %s\n", count(in.skipped[reason], "row"), strings.ReplaceAll(string(reason), "_", " "))
-	}
-	for _, reason := range slices.Sorted(maps.Keys(in.rejected)) {
-		fmt.Fprintf(w, "%s refused: %s\n", count(in.rejected[reason], "row"), strings.ReplaceAll(string(reason), "_", " "))
-	}
-	for _, r := range in.samples {
-		fmt.Fprintf(w, "  %s: %s\n", clean(r.Origin.String()), clean(r.Message))
-		if r.Hint != "" {
-			fmt.Fprintf(w, "    hint: %s\n", clean(r.Hint))
-		}
-	}
-	if more := in.refused - len(in.samples); more > 0 {
-		fmt.Fprintf(w, "  and %d more\n", more)
-	}
-	fmt.Fprintf(w, "\nFor tsupload.yaml:\n\n%s", in.block().yaml())
-}
-
-// printColumns says what each column is read as.
-func (in *inspection) printColumns(w io.Writer) {
-	where := "keys of the records"
-	if in.found.Header.Line > 0 {
-		where = fmt.Sprintf("header, line %d", in.found.Header.Line)
-	}
-	switch {
-	case in.guessed:
-		where += " (columns are guessed by their names: check them)"
-	case len(in.found.Columns) == 0:
-		return
-	}
-	fmt.Fprintf(w, "  %s\n", where)
-	width := 0
-	for _, c := range in.found.Columns {
-		width = max(width, min(len([]rune(yamlText(c.Name))), 32))
-	}
-	for _, c := range in.found.Columns {
-		field := c.Field
-		if field == "" {
-			field = "not read"
-		}
-		fmt.Fprintf(w, "    %-*s  %s\n", width, clean(yamlText(c.Name)), field)
-	}
-	if in.unknown != nil {
-		fmt.Fprintf(w, "  no tracker has this header: %s\n", clean(strings.TrimPrefix(in.unknown.Error(), "source "+in.cfg.Name+": ")))
-		if hint := hintOf(in.unknown); hint != "" {
-			fmt.Fprintf(w, "    hint: %s\n", clean(hint))
-		}
-	}
-}
-
-func plural(n int, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, many)
-}
-
-func (in *inspection) json() map[string]any {
-	decisions, columns, questions, refused := []map[string]string{}, []map[string]string{}, []map[string]any{}, []map[string]any{}
-	for _, d := range in.found.Findings {
-		decisions = append(decisions, map[string]string{"what": d.What, "value": d.Value, "evidence": d.Evidence})
-	}
-	for _, c := range in.found.Columns {
-		columns = append(columns, map[string]string{"name": c.Name, "field": c.Field})
-	}
-	for _, q := range in.open {
-		questions = append(questions, map[string]any{"what": q.what, "why": q.why, "key": q.key, "options": append([]string{}, q.options...), "taken": q.taken})
-	}
-	for _, r := range in.samples {
-		refused = append(refused, map[string]any{"file": r.Origin.File, "line": r.Origin.Line, "reason": r.Reason, "column": r.Column, "message": r.Message, "hint": r.Hint})
-	}
-	out := map[string]any{
-		"file": in.file, "rows": in.found.Survey.Rows, "decisions": decisions, "header": in.found.Header.Columns, "header_line": in.found.Header.Line, "guessed": in.guessed,
-		"columns": columns, "unread": append([]string{}, in.unread()...), "open": questions,
-		"notes": append([]string{}, in.found.Survey.Notes...), "entries": in.entries, "seconds": in.seconds, "persons": len(in.persons), "projects": len(in.projects),
-		"skipped": in.skipped, "held": in.held, "held_seconds": in.heldFor, "rejected": in.refused, "rejected_by_reason": in.rejected, "rejections": refused, "config": "",
-	}
-	if in.entries > 0 {
-		out["from"], out["to"] = in.from.String(), in.to.String()
-	}
-	if in.err == nil {
-		out["config"] = in.block().yaml()
-	}
-	return out
-}
-
-// exists says whether there is something at path, also a link to nothing.
-func exists(path string) bool {
-	_, err := os.Lstat(path)
-	return err == nil
+	return "", ""
 }

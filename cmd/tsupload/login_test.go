@@ -265,7 +265,7 @@ func TestLoginKilled(t *testing.T) {
 }
 
 // The whole program with the real Secret Service, as .ci/keyring has one.
-func TestKeyringRealLogin(t *testing.T) { //nolint:paralleltest // one keyring for all
+func TestKeyringRealLogin(t *testing.T) { // one keyring for all
 	if os.Getenv("TSUPLOAD_TEST_KEYRING") != "1" {
 		t.Skip("TSUPLOAD_TEST_KEYRING is not set")
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 
@@ -149,7 +148,7 @@ func runRejectsExport(ctx context.Context, a *app, source, file string) error {
 		_, err := a.stdout.Write(text)
 		return err
 	}
-	if _, err := os.Lstat(file); err == nil {
+	if exists(file) {
 		return usage("name another file, or remove it: it may hold rows that are mended already", "%s exists", file)
 	}
 	if err := replace.File(file, text, 0o600); err != nil {

@@ -113,15 +113,15 @@ func sourceText(b *strings.Builder, r *uploader.Report, s *uploader.SourceReport
 		fmt.Fprintf(b, "  unchanged since everything in it was settled; not read again\n")
 	}
 	t := tabwriter.NewWriter(b, 0, 0, 2, ' ', tabwriter.AlignRight)
-	rounded := func(is, none string) string { // the cells of the column that only rounding has
+	rounded := func(cell string) string { // of the column that only rounding has
 		if s.Rounding == "" {
 			return ""
 		}
-		return cmp.Or(is, none) + "\t"
+		return cell + "\t"
 	}
-	fmt.Fprintf(t, "  \trows\thours\t%s\n  read\t%d\t%s\t%s\n", rounded("rounded", ""), s.Rows, s.Seconds.Clock(), rounded("", ""))
+	fmt.Fprintf(t, "  \trows\thours\t%s\n  read\t%d\t%s\t%s\n", rounded("rounded"), s.Rows, s.Seconds.Clock(), rounded(""))
 	if s.Split > 0 {
-		fmt.Fprintf(t, "  split at midnight\t+%d\t\t%s\n", s.Split, rounded("", ""))
+		fmt.Fprintf(t, "  split at midnight\t+%d\t\t%s\n", s.Split, rounded(""))
 	}
 	for _, o := range outcomeOrder(s) {
 		tally := s.Outcomes[o]
@@ -139,10 +139,10 @@ func sourceText(b *strings.Builder, r *uploader.Report, s *uploader.SourceReport
 		if o.State == timesheet.StateNew {
 			sent = tally.Rounded().Clock()
 		}
-		fmt.Fprintf(t, "  %s\t%d\t%s\t%s\n", name, tally.Rows, tally.Seconds.Clock(), rounded(sent, ""))
+		fmt.Fprintf(t, "  %s\t%d\t%s\t%s\n", name, tally.Rows, tally.Seconds.Clock(), rounded(sent))
 	}
 	if s.Outside.Rows > 0 {
-		fmt.Fprintf(t, "  outside of --since/--until\t%d\t%s\t%s\n", s.Outside.Rows, s.Outside.Seconds.Clock(), rounded("", ""))
+		fmt.Fprintf(t, "  outside of --since/--until\t%d\t%s\t%s\n", s.Outside.Rows, s.Outside.Seconds.Clock(), rounded(""))
 	}
 	_ = t.Flush()
 	weeksText(b, s)

@@ -155,13 +155,14 @@ func (t *retry) options() (runOptions, error) {
 	for i := 0; i < len(t.rows); {
 		original := t.rows[i].row.Origin.File
 		path := filepath.Join(t.dir, fmt.Sprintf("%d.csv", len(opts.files)))
-		text := form.line(t.header)
+		var text strings.Builder
+		text.WriteString(form.line(t.header))
 		for ; i < len(t.rows) && t.rows[i].row.Origin.File == original; i++ {
-			text += form.line(t.rows[i].record)
+			text.WriteString(form.line(t.rows[i].record))
 			opts.lines[path] = append(opts.lines[path], t.rows[i].row.Origin.Line)
 		}
 		opts.files, opts.as[path] = append(opts.files, path), original
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		if err := os.WriteFile(path, []byte(text.String()), 0o600); err != nil {
 			return opts, err
 		}
 	}

@@ -118,7 +118,7 @@ type window struct {
 func parseWindow(opts runOptions) (w window, err error) {
 	day := func(flag, text string) (*timesheet.Day, error) {
 		if text == "" {
-			return nil, nil //nolint:nilnil // not given is no error
+			return nil, nil // not given is no error
 		}
 		d, err := timesheet.ParseDay(text)
 		if err != nil {

@@ -42,13 +42,13 @@ func (s *sourceBlock) yaml() string {
 	b.WriteString("sources:\n  - name: " + yamlText(s.name) + "  # never change it once hours were sent\n")
 	line("timezone", s.timezone)
 	quoted("schedule", s.schedule)
-	csv := "path: " + yamlText(s.path)
+	csv := []string{"path: " + yamlText(s.path)}
 	for _, k := range [][2]string{{"encoding", s.encoding}, {"sheet", s.sheet}, {"records", s.records}} {
 		if k[1] != "" {
-			csv += ", " + k[0] + ": " + yamlText(k[1])
+			csv = append(csv, k[0]+": "+yamlText(k[1]))
 		}
 	}
-	line("csv", "{"+csv+"}")
+	line("csv", "{"+strings.Join(csv, ", ")+"}")
 	quoted("preset", s.preset)
 	quoted("user", s.user)
 	if len(s.columns) > 0 {
@@ -77,6 +77,15 @@ func yamlText(s string) string {
 		return fmt.Sprintf("%q", s)
 	}
 	return strings.TrimSuffix(b.String(), "\n")
+}
+
+// yamlList is a list on one line.
+func yamlList(words []string) string {
+	quoted := make([]string, len(words))
+	for i, w := range words {
+		quoted[i] = yamlText(w)
+	}
+	return "[" + strings.Join(quoted, ", ") + "]"
 }
 
 // globQuote is a pattern that matches the path alone.

@@ -22,7 +22,7 @@ import (
 
 // misbehaviour is the mix of reliability.md 2.2: half of the requests go wrong,
 // and most of those were executed.
-var misbehaviour = []string{ //nolint:gochecknoglobals // a constant list
+var misbehaviour = []string{ // a constant list
 	"reset-after@p=0.15", "status-after=500@p=0.05", "hang-after@p=0.05", "late=40ms@p=0.05", "reset@p=0.05", "status=503@p=0.10", "429=0@p=0.05",
 }
 

@@ -161,7 +161,7 @@ func TestFull(t *testing.T) {
 }
 
 // inPlaceOfOthers are keys that exclude one of the example.
-var inPlaceOfOthers = []string{ //nolint:gochecknoglobals // a table
+var inPlaceOfOthers = []string{ // a table
 	"auth.token_url", "auth.private_key", "auth.private_key_id", "auth.signing_alg", "auth.assertion_audience", "auth.assertion",
 }
 

@@ -14,7 +14,7 @@ import (
 
 // Zones with clock changes of all kinds: an hour, half an hour, at midnight, in
 // Ramadan, given up, and none.
-var manyZones = []string{ //nolint:gochecknoglobals // a table
+var manyZones = []string{ // a table
 	"UTC", "Europe/Berlin", "Europe/London", "Europe/Lisbon", "Europe/Helsinki", "Europe/Dublin", "Europe/Moscow", "Europe/Istanbul",
 	"Europe/Chisinau", "Atlantic/Azores", "America/New_York", "America/Chicago", "America/Denver", "America/Los_Angeles", "America/Anchorage",
 	"America/St_Johns", "America/Havana", "America/Santiago", "America/Asuncion", "America/Sao_Paulo", "America/Nuuk", "America/Scoresbysund",
@@ -23,7 +23,7 @@ var manyZones = []string{ //nolint:gochecknoglobals // a table
 	"Pacific/Auckland", "Pacific/Chatham", "Antarctica/Troll",
 }
 
-var manySchedules = []string{ //nolint:gochecknoglobals // a table
+var manySchedules = []string{ // a table
 	"0 */2 * * *", "0 0 * * *", "30 0 * * *", "30 1 * * *", "0 2 * * *", "15 2 * * *", "59 2 * * *", "30 3 * * *",
 	"15 1,2,3 * * 0", "*/10 0-3 * * sun", "0 6 1,15 * *", "@every 7h",
 }

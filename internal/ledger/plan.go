@@ -24,7 +24,7 @@ const maxParcel = 2000
 type Planning struct {
 	l      *Ledger
 	tx     *sql.Tx
-	ctx    context.Context //nolint:containedctx // the transaction's, for its whole life
+	ctx    context.Context // the transaction's, for its whole life
 	run    string
 	source string
 	id     int64 // the source's

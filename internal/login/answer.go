@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 )
@@ -52,12 +51,7 @@ func (a answers) RoundTrip(req *http.Request) (*http.Response, error) {
 
 // withRest adds further values of a parameter to a form.
 func (a answers) withRest(req *http.Request) (*http.Request, error) {
-	rest := url.Values{}
-	for name, values := range a.c.Params {
-		if len(values) > 1 {
-			rest[name] = values[1:]
-		}
-	}
+	rest := a.c.rest()
 	if len(rest) == 0 || req.Body == nil {
 		return req, nil
 	}

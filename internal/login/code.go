@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
@@ -90,12 +89,7 @@ func (c *Config) through(ctx context.Context, rt http.RoundTripper) context.Cont
 
 // withRest adds to an address what the library has no words for: further values of a parameter.
 func (c *Config) withRest(address string) string {
-	rest := url.Values{}
-	for name, values := range c.Params {
-		if len(values) > 1 {
-			rest[name] = values[1:]
-		}
-	}
+	rest := c.rest()
 	if len(rest) == 0 {
 		return address
 	}

@@ -118,6 +118,17 @@ func (c *Config) params() []oauth2.AuthCodeOption {
 	return opts
 }
 
+// rest are the values that params leaves to add.
+func (c *Config) rest() url.Values {
+	rest := url.Values{}
+	for name, values := range c.Params {
+		if len(values) > 1 {
+			rest[name] = values[1:]
+		}
+	}
+	return rest
+}
+
 // tokens reads the library's answer.
 func (c *Config) tokens(t *oauth2.Token, asked time.Time) (Tokens, error) {
 	if t.AccessToken == "" {

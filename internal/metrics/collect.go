@@ -22,7 +22,7 @@ func openStates() []timesheet.State {
 	return []timesheet.State{timesheet.StateNew, timesheet.StateSending, timesheet.StateInDoubt, timesheet.StateHeld, timesheet.StateRejected}
 }
 
-//nolint:gochecknoglobals // descriptions never change
+// Descriptions never change.
 var (
 	descReadable = desc("tsupload_ledger_readable", "1 where the ledger could be read for these figures, 0 where it is missing or broken: then all others that come from it are absent.")
 	descBytes    = desc("tsupload_ledger_size_bytes", "Size of the ledger on disk, its log included.")

@@ -79,7 +79,7 @@ type SourceRun struct {
 
 // meanings say what an exit status means, in words that carry nothing of the
 // data.
-var meanings = map[int]string{ //nolint:gochecknoglobals // a table
+var meanings = map[int]string{ // a table
 	1: "an unexpected fault",
 	3: "the way in which the source is read looks wrong, so sending stopped",
 	4: "credentials or permissions were refused",

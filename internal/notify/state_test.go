@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-var monday = time.Date(2026, time.November, 16, 6, 0, 0, 0, time.UTC) //nolint:gochecknoglobals // a constant
+var monday = time.Date(2026, time.November, 16, 6, 0, 0, 0, time.UTC) // a constant
 
 // step is one look in a story, and what it has to tell: "kind[*] target...".
 type step struct {

@@ -149,6 +149,10 @@ func (p Packed) Prev() Packed {
 // Day is the day with which p was packed.
 func (p Packed) Day() Day { return Day(binary.BigEndian.Uint32(p[:4]) ^ 1<<31) }
 
+// ID is p without its day: what two rows of one id have in common, whatever
+// their dates.
+func (p Packed) ID() [12]byte { return [12]byte(p[4:]) }
+
 // refEncoding has no padding and no letters that people mix up with digits.
 var refEncoding = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)
 

@@ -10,7 +10,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -38,15 +37,13 @@ type introspector struct {
 	issuer, audience string
 	transport        *http.Transport
 	client           *http.Client
-
-	mu   sync.Mutex
-	seen map[string]verdict
+	good             verdicts
 }
 
 func newIntrospector(ctx context.Context, cfg Config) *introspector {
 	i := &introspector{
 		cfg: cfg.Introspection, issuer: cfg.Issuer, audience: cfg.Audience,
-		transport: &http.Transport{}, seen: make(map[string]verdict),
+		transport: &http.Transport{},
 	}
 	i.client = &http.Client{
 		Transport: i.transport, Timeout: 5 * time.Second,
@@ -60,11 +57,8 @@ func newIntrospector(ctx context.Context, cfg Config) *introspector {
 // check implements checker. Only good tokens are remembered.
 func (i *introspector) check(ctx context.Context, token string) (caller, error) {
 	now := time.Now()
-	i.mu.Lock()
-	known, ok := i.seen[token]
-	i.mu.Unlock()
-	if ok && now.Before(known.again) && now.Before(known.expires) {
-		return known.caller, nil
+	if known, ok := i.good.recall(token, now); ok {
+		return known, nil
 	}
 	said, err := i.ask(ctx, token)
 	if err != nil {
@@ -86,12 +80,7 @@ func (i *introspector) check(ctx context.Context, token string) (caller, error) 
 	if err != nil {
 		return caller{}, err
 	}
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if len(i.seen) >= trustMax {
-		clear(i.seen)
-	}
-	i.seen[token] = verdict{caller: c, again: now.Add(recall), expires: c.expires}
+	i.good.remember(token, c, now.Add(recall), c.expires)
 	return c, nil
 }
 

@@ -9,7 +9,6 @@ import (
 	"io"
 	"net/http"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -24,9 +23,8 @@ const (
 	leeway = 30 * time.Second
 	// A verified token is not verified again for this long: a withdrawn key
 	// stops working within it.
-	trust    = time.Minute
-	trustMax = 256
-	maxJWKS  = 256 << 10
+	trust   = time.Minute
+	maxJWKS = 256 << 10
 )
 
 var (
@@ -43,16 +41,7 @@ type verifier struct {
 	keys   keyfunc.Keyfunc
 	parser *jwt.Parser
 	link   *link
-
-	mu       sync.Mutex
-	verified map[string]verdict
-}
-
-// verdict is a token that was found good.
-type verdict struct {
-	caller
-	again   time.Time // when to verify it anew
-	expires time.Time
+	good   verdicts
 }
 
 func newVerifier(ctx context.Context, cfg Config) (*verifier, error) {
@@ -90,7 +79,6 @@ func newVerifier(ctx context.Context, cfg Config) (*verifier, error) {
 			jwt.WithLeeway(leeway),
 			jwt.WithStrictDecoding(),
 		),
-		verified: make(map[string]verdict),
 	}, nil
 }
 
@@ -124,11 +112,8 @@ func (t *tokenClaims) caller() (caller, error) {
 // check implements checker.
 func (v *verifier) check(ctx context.Context, token string) (caller, error) {
 	now := time.Now()
-	v.mu.Lock()
-	known, ok := v.verified[token]
-	v.mu.Unlock()
-	if ok && now.Before(known.again) && now.Before(known.expires.Add(leeway)) {
-		return known.caller, nil
+	if known, ok := v.good.recall(token, now); ok {
+		return known, nil
 	}
 	var cl tokenClaims
 	if _, err := v.parser.ParseWithClaims(token, &cl, v.key(ctx)); err != nil {
@@ -138,12 +123,7 @@ func (v *verifier) check(ctx context.Context, token string) (caller, error) {
 	if err != nil {
 		return caller{}, err
 	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if len(v.verified) >= trustMax {
-		clear(v.verified)
-	}
-	v.verified[token] = verdict{caller: c, again: now.Add(trust), expires: c.expires}
+	v.good.remember(token, c, now.Add(trust), c.expires.Add(leeway))
 	return c, nil
 }
 
