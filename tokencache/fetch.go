@@ -174,8 +174,6 @@ func (c *Cache) secret(ctx context.Context) ([]byte, error) {
 
 // request sends one token request and reads its answer.
 func (c *Cache) request(ctx context.Context, endpoint string, secret []byte) (Entry, error) {
-	rec := &recorder{next: c.http}
-	client := &http.Client{Transport: rec, CheckRedirect: noRedirects}
 	// Made anew for each request: the library's token source would keep the token and the context.
 	conf := clientcredentials.Config{
 		ClientID: c.cfg.ClientID, ClientSecret: string(secret), TokenURL: endpoint, Scopes: c.cfg.Scopes,
@@ -187,18 +185,26 @@ func (c *Cache) request(ctx context.Context, endpoint string, secret []byte) (En
 		with.make = func() (string, error) { return c.assert(secret, endpoint) }
 		ctx = context.WithValue(ctx, proofKey{}, &with)
 	}
-	asked := time.Now().Round(0)
-	tok, err := conf.Token(context.WithValue(ctx, oauth2.HTTPClient, client))
+	tok, rec, asked, err := c.ask(ctx, &conf)
+	if err != nil {
+		return Entry{}, c.classify(endpoint, append(with.sent, string(secret)), rec, err)
+	}
+	return c.entry(ctx, endpoint, tok, rec, asked, c.asked()), nil
+}
+
+// ask sends the token request that conf describes. There may be a token beside an error: one that cannot be used as it is.
+func (c *Cache) ask(ctx context.Context, conf *clientcredentials.Config) (tok *oauth2.Token, rec *recorder, asked time.Time, err error) {
+	rec = &recorder{next: c.http}
+	client := &http.Client{Transport: rec, CheckRedirect: noRedirects}
+	asked = time.Now().Round(0)
+	tok, err = conf.Token(context.WithValue(ctx, oauth2.HTTPClient, client))
 	c.noteQuota(ctx, rec.header, asked)
 	if err == nil && rec.expiresErr == nil {
 		err = checkToken(tok)
 	} else if err == nil {
 		err = &answerError{rec.expiresErr.Error()}
 	}
-	if err != nil {
-		return Entry{}, c.classify(endpoint, append(with.sent, string(secret)), rec, err)
-	}
-	return c.entry(ctx, endpoint, tok, rec, asked, c.asked()), nil
+	return tok, rec, asked, err
 }
 
 // entry is what an answer grants; without, where it names no scopes.

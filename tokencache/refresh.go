@@ -80,16 +80,7 @@ func (c *Cache) exchange(ctx context.Context, endpoint string, login Entry) (Ent
 	params.Set("refresh_token", login.RefreshToken)
 	// Without a scope: the answer then has all that the person granted (RFC 6749 section 6).
 	conf.EndpointParams = params
-	rec := &recorder{next: c.http}
-	client := &http.Client{Transport: rec, CheckRedirect: noRedirects}
-	asked := time.Now().Round(0)
-	tok, err := conf.Token(context.WithValue(ctx, oauth2.HTTPClient, client))
-	c.noteQuota(ctx, rec.header, asked)
-	if err == nil && rec.expiresErr == nil {
-		err = checkToken(tok)
-	} else if err == nil {
-		err = &answerError{rec.expiresErr.Error()}
-	}
+	tok, rec, asked, err := c.ask(ctx, &conf)
 	if tok != nil && tok.RefreshToken != "" && tok.RefreshToken != login.RefreshToken {
 		// First of all, and even where the rest of the answer is of no use: the one that was sent is spent.
 		next := login

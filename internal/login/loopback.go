@@ -13,9 +13,9 @@ import (
 	"time"
 )
 
-// RedirectPath is the path of the redirect. A server that compares redirects exactly, but for the port (RFC 8252 section
+// redirectPath is the path of the redirect. A server that compares redirects exactly, but for the port (RFC 8252 section
 // 7.3), has to know http://127.0.0.1/callback.
-const RedirectPath = "/callback"
+const redirectPath = "/callback"
 
 // expected is what an answer must show to count.
 type expected struct {
@@ -57,7 +57,7 @@ func listen(ctx context.Context, port int, want expected) (*loopback, error) {
 			return nil, e
 		}
 	}
-	l := &loopback{redirect: "http://" + nl.Addr().String() + RedirectPath, want: want, got: make(chan answer, 1)}
+	l := &loopback{redirect: "http://" + nl.Addr().String() + redirectPath, want: want, got: make(chan answer, 1)}
 	l.server = &http.Server{
 		Handler: l, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, MaxHeaderBytes: 16 << 10,
 		ErrorLog: nil,
@@ -109,7 +109,7 @@ func (l *loopback) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	switch {
-	case r.URL.Path != RedirectPath || !isLoopbackHost(r.Host):
+	case r.URL.Path != redirectPath || !isLoopbackHost(r.Host):
 		page(w, http.StatusNotFound, "There is nothing here.")
 		return
 	case r.Method != http.MethodGet:
@@ -182,7 +182,7 @@ func (e *expected) read(query string) (string, error) {
 		case "temporarily_unavailable", "server_error":
 			return "", &Error{Kind: Unavailable, Problem: "the login page gave up" + said(code, v.Get("error_description"))}
 		}
-		return "", &Error{Kind: Refused, Problem: "the authorization server refused" + said(code, v.Get("error_description"))}
+		return "", &Error{Kind: Refused, Problem: "the authorization server refused" + said(code, v.Get("error_description")), hint: refusalHint(code)}
 	}
 	if v.Get("code") == "" {
 		return "", &Error{Kind: Refused, Problem: "the answer of the login page has neither a code nor an error"}

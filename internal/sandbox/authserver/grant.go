@@ -17,8 +17,8 @@ import (
 // claimsKey is where a grant keeps the claims that the API gave.
 const claimsKey = "claims"
 
-// MachineSubject is the subject of tokens that a client got for itself.
-func MachineSubject(clientID string) string { return "client:" + clientID }
+// machineSubject is the subject of tokens that a client got for itself.
+func machineSubject(clientID string) string { return "client:" + clientID }
 
 func isMachine(g *goidc.Grant) bool { return g.Subject == g.ClientID }
 
@@ -117,7 +117,7 @@ func (s *Server) claims(ctx context.Context, token *goidc.Token, grant *goidc.Gr
 	claims := make(map[string]any)
 	if isMachine(grant) {
 		// RFC 9700 4.15: a client must not be able to pass for a person.
-		claims[goidc.ClaimSubject] = MachineSubject(grant.ClientID)
+		claims[goidc.ClaimSubject] = machineSubject(grant.ClientID)
 	} else if c, ok := s.claimsOf(grant); ok {
 		claims["user_id"], claims["user_type"], claims["role"], claims["regions"] = c.UserID, c.UserType, c.Role, c.Regions
 	}

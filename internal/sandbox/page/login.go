@@ -34,23 +34,23 @@ func (p *Page) login(w http.ResponseWriter, r *http.Request) {
 	if old := p.any(r); old != nil {
 		p.sessions.end(old)
 	}
-	s := &session{attempt: &attempt{state: rand.Text(), verifier: oauth2.GenerateVerifier()}}
+	s := &session{begun: &begun{state: rand.Text(), verifier: oauth2.GenerateVerifier()}}
 	p.sessions.add(s, loginTime)
 	p.cookie(w, s.id, loginTime)
 	// Who logged out here, and logs in again, is asked who they are.
-	http.Redirect(w, r, oauth.AuthCodeURL(s.attempt.state, oauth2.S256ChallengeOption(s.attempt.verifier),
+	http.Redirect(w, r, oauth.AuthCodeURL(s.begun.state, oauth2.S256ChallengeOption(s.begun.verifier),
 		oauth2.SetAuthURLParam("resource", p.cfg.Audience), oauth2.SetAuthURLParam("prompt", "login")), http.StatusSeeOther)
 }
 
-// callback ends a login. The attempt is over with it, whatever the answer was.
+// callback ends a login. It is over with that, whatever the answer was.
 func (p *Page) callback(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
-	begun := p.any(r)
-	if begun == nil || begun.attempt == nil || subtle.ConstantTimeCompare([]byte(q.Get("state")), []byte(begun.attempt.state)) != 1 {
+	from := p.any(r)
+	if from == nil || from.begun == nil || subtle.ConstantTimeCompare([]byte(q.Get("state")), []byte(from.begun.state)) != 1 {
 		p.message(w, r, http.StatusBadRequest, "This answer belongs to no login that was begun in this browser. Log in again.")
 		return
 	}
-	p.sessions.end(begun)
+	p.sessions.end(from)
 	p.cookie(w, "", -time.Second)
 	oauth, mustName, err := p.issuer.config(r.Context())
 	if err != nil {
@@ -70,7 +70,7 @@ func (p *Page) callback(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	ctx := context.WithValue(r.Context(), oauth2.HTTPClient, p.issuer.client)
-	token, err := oauth.Exchange(ctx, q.Get("code"), oauth2.VerifierOption(begun.attempt.verifier), oauth2.SetAuthURLParam("resource", p.cfg.Audience))
+	token, err := oauth.Exchange(ctx, q.Get("code"), oauth2.VerifierOption(from.begun.verifier), oauth2.SetAuthURLParam("resource", p.cfg.Audience))
 	if err != nil {
 		// The error holds what the server said, which may be anything.
 		code := "no answer"

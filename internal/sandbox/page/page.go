@@ -8,7 +8,7 @@
 //   - A token stays on the server; the browser holds the name of a session only.
 //   - What changes something is a POST that carries the session's own proof, and
 //     comes from this page.
-//   - A login answers the very attempt that this browser began, once.
+//   - A login answers the very one that this browser began, once.
 package page
 
 import (

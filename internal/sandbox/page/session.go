@@ -22,15 +22,15 @@ const (
 type session struct {
 	id      string
 	expires time.Time
-	attempt *attempt // of a login that is under way; nil once logged in
+	begun   *begun // of a login that is under way; nil once logged in
 	token   string
 	scopes  []string
 	proof   string // what every form of this session carries
 	flash   string // to be said on the next page
 }
 
-// attempt is a login under way.
-type attempt struct{ state, verifier string }
+// begun is a login under way.
+type begun struct{ state, verifier string }
 
 func (s *session) may(scope string) bool { return slices.Contains(s.scopes, scope) }
 
@@ -119,7 +119,7 @@ func (p *Page) any(r *http.Request) *session {
 
 // session returns the browser's session; nil where nobody is logged in.
 func (p *Page) session(r *http.Request) *session {
-	if s := p.any(r); s != nil && s.attempt == nil {
+	if s := p.any(r); s != nil && s.begun == nil {
 		return s
 	}
 	return nil

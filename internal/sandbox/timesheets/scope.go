@@ -3,15 +3,17 @@ package timesheets
 import (
 	"net/http"
 	"slices"
+
+	"github.com/exampleco/tsupload/internal/sandbox/people"
 )
 
 // Scopes of the operations.
 const (
 	ScopeUpload  = "batch:upload"
-	ScopeRead    = "read:timesheets"
-	ScopeCreate  = "create:timesheets"
-	ScopeDelete  = "delete:timesheets"
-	ScopeApprove = "approve:timesheets"
+	ScopeRead    = people.ScopeRead
+	ScopeCreate  = people.ScopeCreate
+	ScopeDelete  = people.ScopeDelete
+	ScopeApprove = people.ScopeApprove
 )
 
 // checkScope is step two: does the token carry the scope of the operation.
