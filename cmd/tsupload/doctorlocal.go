@@ -59,6 +59,9 @@ func (d *doctor) checkFiles(context.Context) []finding {
 		return []finding{failure(exitConfig, fmt.Sprintf("run it as that user, such as: sudo -u '#%d' tsupload doctor", uid),
 			"the state directory %s belongs to user %d, and this is user %d", dir, uid, os.Geteuid())}
 	}
+	if perm := info.Mode().Perm(); runtime.GOOS != "windows" && perm&0o022 != 0 {
+		return []finding{failure(exitConfig, "chmod 700 "+dir, "others can write in the state directory %s (mode %04o), so no run uses it", dir, perm)}
+	}
 	f, err := os.CreateTemp(dir, ".doctor-*")
 	if err != nil {
 		return []finding{failure(exitFault, "a run has to write there: see its mode, and whether the disk is full or read-only", "the state directory cannot be written: %s", err)}

@@ -129,6 +129,9 @@ func run(ctx context.Context, env environment) (code int) {
 	code = exitCode(err)
 	if sig := a.signalled(); sig != nil && (code == exitUnreachable || errors.Is(err, context.Canceled) || ctx.Err() != nil) {
 		code = signalCode(sig)
+		if err == context.Canceled { //nolint:errorlint // what wraps it says more
+			err = errSignalled
+		}
 	}
 	a.printError(err, code)
 	return code
@@ -165,6 +168,9 @@ func (a *app) signalled() os.Signal {
 	sig, _ := a.gotSignal.Load().(os.Signal)
 	return sig
 }
+
+// errSignalled stands for the context's error where nothing more is to be said.
+var errSignalled = errors.New("stopped by a signal")
 
 func signalCode(sig os.Signal) int {
 	if sig == os.Interrupt {

@@ -91,7 +91,7 @@ func tokenError(ctx context.Context, about string, err error) error {
 	case isLib && (status >= 500 || status == http.StatusTooManyRequests || lib.ErrorCode == "temporarily_unavailable" || lib.ErrorCode == "server_error"):
 		return &Error{Kind: Unavailable, Problem: about + ": the authorization server answered HTTP " + strconv.Itoa(status)}
 	case isLib && lib.ErrorCode != "":
-		return &Error{Kind: Refused, Problem: about + ": the authorization server refused" + said(lib.ErrorCode, lib.ErrorDescription)}
+		return &Error{Kind: Refused, Problem: about + ": the authorization server refused" + said(lib.ErrorCode, lib.ErrorDescription), hint: refusalHint(lib.ErrorCode)}
 	case isLib:
 		return &Error{Kind: Refused, Problem: about + ": the authorization server answered HTTP " + strconv.Itoa(status)}
 	}
@@ -100,6 +100,17 @@ func tokenError(ctx context.Context, about string, err error) error {
 	}
 	// What is left are answers that the library cannot read; its words may quote them.
 	return &Error{Kind: Refused, Problem: about + ": the authorization server's answer is not a token answer"}
+}
+
+// refusalHint names the key that a refusal is about; empty where its code does not tell.
+func refusalHint(code string) string {
+	switch code {
+	case "invalid_scope":
+		return "check auth.scopes: the authorization server has to know each, and to let this client ask people for it"
+	case "invalid_target":
+		return "check auth.audience and auth.resource: the authorization server has to know the API by that name"
+	}
+	return ""
 }
 
 // said quotes an OAuth error of the server.

@@ -182,7 +182,7 @@ func (e *expected) read(query string) (string, error) {
 		case "temporarily_unavailable", "server_error":
 			return "", &Error{Kind: Unavailable, Problem: "the login page gave up" + said(code, v.Get("error_description"))}
 		}
-		return "", &Error{Kind: Refused, Problem: "the authorization server refused" + said(code, v.Get("error_description"))}
+		return "", &Error{Kind: Refused, Problem: "the authorization server refused" + said(code, v.Get("error_description")), hint: refusalHint(code)}
 	}
 	if v.Get("code") == "" {
 		return "", &Error{Kind: Refused, Problem: "the answer of the login page has neither a code nor an error"}

@@ -141,6 +141,11 @@ func TestValidation(t *testing.T) {
 	if a := r.do(http.MethodPut, "/timesheets/upload", entryJSON); a.status != http.StatusMethodNotAllowed && a.status != http.StatusNotFound {
 		t.Errorf("PUT upload: got %d", a.status)
 	}
+	for _, p := range []string{"//timesheets", "//", "/timesheets/.", "/timesheets//upload", "/x/../timesheets"} {
+		if a := r.do(http.MethodGet, p, ""); a.status != http.StatusNotFound || a.header.Get("Content-Type") != "application/problem+json" {
+			t.Errorf("GET %s: got %d %s", p, a.status, a.header.Get("Content-Type"))
+		}
+	}
 	if a := r.do(http.MethodGet, "/elsewhere", ""); a.status != http.StatusNotFound {
 		t.Errorf("GET elsewhere: got %d", a.status)
 	}
