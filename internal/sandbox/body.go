@@ -39,7 +39,7 @@ func (b *timedBody) Read(p []byte) (int, error) {
 		b.begin()
 	}
 	n, err := b.ReadCloser.Read(p)
-	if err == io.EOF { //nolint:errorlint // readers return it bare
+	if err == io.EOF {
 		// Otherwise the server would take the deadline for the client's leaving.
 		_ = b.conn.SetReadDeadline(time.Time{})
 	}

@@ -222,10 +222,10 @@ func plainString(b []byte) (s, rest []byte, ok bool) {
 		return nil, nil, false
 	}
 	for i := 1; i < len(b)-1; i++ {
-		switch c := b[i]; {
-		case c == '"':
+		switch b[i] {
+		case '"':
 			return b[1:i], b[i+1:], true
-		case c == '\\':
+		case '\\':
 			return nil, nil, false
 		}
 	}
