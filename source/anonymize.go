@@ -83,7 +83,7 @@ func (r *Reading) anonymize(ctx context.Context, u *unit, h Header, to io.Writer
 	defer close()
 	write := w.table
 	size := raw.Size()
-	head, err := headOf(raw, size)
+	head, err := headOf(raw, size, formHead)
 	if err != nil {
 		return err
 	}
@@ -122,8 +122,8 @@ func (r *Reading) anonymize(ctx context.Context, u *unit, h Header, to io.Writer
 // another one was made of it.
 func (w *twin) asWritten(raw *io.SectionReader) error {
 	u := &unit{f: w.u.f, made: &made{f: w.u.f, size: raw.Size()}, name: w.u.name}
-	head := make([]byte, min(headSize, raw.Size()))
-	if _, err := raw.ReadAt(head, 0); err != nil && !errors.Is(err, io.EOF) {
+	head, err := headOf(raw, raw.Size(), headSize)
+	if err != nil {
 		return err
 	}
 	cs, err := sniff(head, w.r.s.layout.encoding)
@@ -148,7 +148,7 @@ func (w *twin) asWritten(raw *io.SectionReader) error {
 
 // gzipped tells whether the file itself is packed.
 func (u *unit) gzipped() bool {
-	head, err := headOf(u.f, u.stamp.size)
+	head, err := headOf(u.f, u.stamp.size, formHead)
 	return err == nil && isGzip(head)
 }
 
@@ -167,8 +167,8 @@ func (w *twin) unpacked() (raw *io.SectionReader, close func(), err error) {
 // table writes the twin of a CSV file.
 func (w *twin) table(data *io.SectionReader, to io.Writer) error {
 	size, lim := data.Size(), &w.r.s.cfg.Limits
-	head := make([]byte, min(headSize, size))
-	if _, err := data.ReadAt(head, 0); err != nil && !errors.Is(err, io.EOF) {
+	head, err := headOf(data, size, headSize)
+	if err != nil {
 		return err
 	}
 	cs, delim, err := w.charset(data, head)

@@ -104,7 +104,7 @@ func kind(m fs.FileMode) string {
 
 // end finds out whether the file is whole as far as its end tells.
 func (u *unit) end() (err error) {
-	head, err := headOf(u.f, u.stamp.size)
+	head, err := headOf(u.f, u.stamp.size, formHead)
 	if err != nil {
 		return err
 	}

@@ -184,8 +184,8 @@ func wholeByForm(head []byte) bool {
 	return isGzip(head) || isZip(head) || isJSON(head) || isCalendar(head)
 }
 
-func headOf(f io.ReaderAt, size int64) ([]byte, error) {
-	head := make([]byte, min(formHead, size))
+func headOf(f io.ReaderAt, size, most int64) ([]byte, error) {
+	head := make([]byte, min(most, size))
 	if _, err := f.ReadAt(head, 0); err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
@@ -197,7 +197,7 @@ func (r *Reading) prepare(ctx context.Context, u *unit) (err error) {
 	if u.made != nil || u.json {
 		return nil
 	}
-	head, err := headOf(u.f, u.stamp.size)
+	head, err := headOf(u.f, u.stamp.size, formHead)
 	if err != nil {
 		return err
 	}
@@ -211,7 +211,7 @@ func (r *Reading) prepare(ctx context.Context, u *unit) (err error) {
 		if err := r.gunzip(ctx, u, m); err != nil {
 			return err
 		}
-		if head, err = headOf(m.f, m.size); err != nil {
+		if head, err = headOf(m.f, m.size, formHead); err != nil {
 			return err
 		}
 		if isGzip(head) {
@@ -298,7 +298,7 @@ func (r *Reading) gunzip(ctx context.Context, u *unit, m *made) error {
 	}
 	m.f, m.gone, m.size = spool.f, spool.gone, n
 	m.how = append(m.how, timesheet.Decision{What: "packed", Value: "gzip", Evidence: "first bytes"})
-	if head, err := headOf(m.f, m.size); err == nil && !spool.ended && n > 0 && !wholeByForm(head) {
+	if head, err := headOf(m.f, m.size, formHead); err == nil && !spool.ended && n > 0 && !wholeByForm(head) {
 		r.cutNote(u)
 	}
 	return nil

@@ -3,7 +3,6 @@ package source
 import (
 	"bytes"
 	"context"
-	"errors"
 	"io"
 	"slices"
 	"strings"
@@ -74,8 +73,8 @@ func (r *Reading) headText(ctx context.Context, u *unit) ([]byte, error) {
 		return nil, err
 	}
 	data, size := u.data()
-	head := make([]byte, min(headSize, size))
-	if _, err := data.ReadAt(head, 0); err != nil && !errors.Is(err, io.EOF) {
+	head, err := headOf(data, size, headSize)
+	if err != nil {
 		return nil, err
 	}
 	cs, err := sniff(head, u.layout(r.s).encoding)

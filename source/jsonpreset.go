@@ -233,7 +233,8 @@ func (j *jsonSpool) readKlog() {
 	// from the beginning of the day always say the same.
 	j.finish = func(j *jsonSpool, row *jsonRow) {
 		day, err := timesheet.ParseDay(j.get(row, "date"))
-		for from, to := range map[string]string{"entries.start_mins": "entries.from", "entries.end_mins": "entries.to"} {
+		for _, moment := range [][2]string{{"entries.start_mins", "entries.from"}, {"entries.end_mins", "entries.to"}} {
+			from, to := moment[0], moment[1]
 			text := j.get(row, from)
 			minutes, bad := strconv.Atoi(text)
 			switch {

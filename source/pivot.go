@@ -50,8 +50,8 @@ func (r *Reading) unpivot(ctx context.Context, u *unit, m *made) error {
 		l.delim, l.encoding = ',', utf8Name
 		lay = &l
 	}
-	head := make([]byte, min(headSize, m.size))
-	if _, err := m.f.ReadAt(head, 0); err != nil && !errors.Is(err, io.EOF) {
+	head, err := headOf(m.f, m.size, headSize)
+	if err != nil {
 		return err
 	}
 	cs, err := sniff(head, lay.encoding)

@@ -67,8 +67,8 @@ func (r *Reading) surveyOnce(ctx context.Context, u *unit) (timesheet.File, []st
 	}
 	lay := u.layout(r.s)
 	data, size := u.data()
-	head := make([]byte, min(headSize, size))
-	if _, err := data.ReadAt(head, 0); err != nil && err != io.EOF {
+	head, err := headOf(data, size, headSize)
+	if err != nil {
 		return file, nil, err
 	}
 	cs, err := sniff(head, lay.encoding)

@@ -48,7 +48,6 @@ func TestScripts(t *testing.T) {
 		Cmds:                scriptCommands(),
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
-		Deadline:            time.Now().Add(4 * time.Minute), // a script that hangs is told which line does
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("EXPORT", exports)
 			env.Setenv("HOME", env.WorkDir)

@@ -1,6 +1,7 @@
 package check
 
 import (
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -98,10 +99,7 @@ func TestAlertsFire(t *testing.T) {
 	} {
 		t.Run(alert, func(t *testing.T) {
 			t.Parallel()
-			series := map[string]string{}
-			for name, values := range healthy {
-				series[name] = values
-			}
+			series := maps.Clone(healthy)
 			for name, values := range c.change {
 				if _, ok := series[name]; !ok {
 					t.Fatalf("the healthy day has no %s", name)

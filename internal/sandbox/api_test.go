@@ -108,6 +108,23 @@ func TestValidation(t *testing.T) {
 		{"too many hours", with(`5}`, `24.01}`), "", 422, "hours"},
 		{"no hours", with(`,"hours":5`, ``), "", 422, "hours"},
 		{"a string", `"x"`, "", 422, "entry"},
+		{"the year 0000", with(`2017`, `0000`), "", 422, "date"},
+		{"the year 0001", with(`2017`, `0001`), "", 201, ""},
+		{"a project of 200 characters", with(`StoreZero`, strings.Repeat("ä", 200)), "", 201, ""},
+		{"a project of 201 characters", with(`StoreZero`, strings.Repeat("ä", 201)), "", 422, "project"},
+		{"a control character", with(`StoreZero`, `a\u001b[31m`), "", 422, "project"},
+		{"a C1 control character", with(`StoreZero`, "a\u009b"), "", 422, "project"},
+		{"text turned around", with(`StoreZero`, "a\u202eb"), "", 422, "project"},
+		{"no UTF-8", with(`StoreZero`, "a\xe4"), "", 400, ""},
+		{"another charset", entryJSON, "application/json; charset=iso-8859-1", 415, ""},
+		{"charset in capitals", entryJSON, `application/json; charset="UTF-8"`, 201, ""},
+		{"another case", with(`"user_id"`, `"User_ID"`), "", 400, ""},
+		{"another case beside it", with(`"hours"`, `"HOURS":7,"hours"`), "", 400, ""},
+		{"twice", with(`"hours"`, `"hours":7,"hours"`), "", 400, ""},
+		{"twice, once escaped", with(`"hours"`, `"h\u006furs":7,"hours"`), "", 400, ""},
+		{"an unknown field twice", with(`"hours"`, `"x":1,"x":2,"hours"`), "", 400, ""},
+		{"twice within", with(`"hours"`, `"x":[{"a":1,"a":2}],"hours"`), "", 400, ""},
+		{"the same within two", with(`"hours"`, `"x":[{"a":1},{"a":2}],"hours"`), "", 201, ""},
 		{"malformed", entryJSON[:20], "", 400, ""},
 		{"empty", " ", "", 400, ""},
 		{"trailing", entryJSON + entryJSON, "", 400, ""},
@@ -140,6 +157,11 @@ func TestValidation(t *testing.T) {
 	}
 	if a := r.do(http.MethodPut, "/timesheets/upload", entryJSON); a.status != http.StatusMethodNotAllowed && a.status != http.StatusNotFound {
 		t.Errorf("PUT upload: got %d", a.status)
+	}
+	for _, p := range []string{"//timesheets", "//", "/timesheets/.", "/timesheets//upload", "/x/../timesheets"} {
+		if a := r.do(http.MethodGet, p, ""); a.status != http.StatusNotFound || a.header.Get("Content-Type") != "application/problem+json" {
+			t.Errorf("GET %s: got %d %s", p, a.status, a.header.Get("Content-Type"))
+		}
 	}
 	if a := r.do(http.MethodGet, "/elsewhere", ""); a.status != http.StatusNotFound {
 		t.Errorf("GET elsewhere: got %d", a.status)

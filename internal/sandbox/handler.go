@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -42,7 +43,16 @@ func (s *Sandbox) apiHandler() http.Handler {
 		}
 		s.inject.serve(w, r, k, http.HandlerFunc(s.countReplays))
 	})
-	return mux
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// The mux would send //timesheets elsewhere, by a page.
+		p := r.URL.EscapedPath()
+		if clean := path.Clean(p); p != clean && (clean == "/" || p != clean+"/") {
+			s.requests.Add(1)
+			timesheets.WriteProblem(w, http.StatusNotFound, "not_found", "there is nothing at this address")
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
 }
 
 func kindOf(r *http.Request) (kind, bool) {

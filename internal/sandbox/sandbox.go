@@ -222,7 +222,7 @@ func (s *Sandbox) startAPI(ctx context.Context, l net.Listener) error {
 
 func (s *Sandbox) serve(l net.Listener, h http.Handler) {
 	srv := &http.Server{
-		Handler:           h,
+		Handler:           timed(h),
 		ReadHeaderTimeout: 10 * time.Second,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}

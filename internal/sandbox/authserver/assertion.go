@@ -7,13 +7,16 @@ import (
 	"crypto/elliptic"
 	"crypto/rsa"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+	"github.com/luikyv/go-oidc/pkg/goidc"
 )
 
 const (
@@ -58,18 +61,23 @@ func (a *assertions) verify(assertion, typ, claimed string, known *clients) (Cli
 		if _, ok := t.Header["crit"]; ok {
 			return nil, errors.New("crit names extensions")
 		}
+		// A JWT of another kind was not made to authenticate a client (RFC 8725 3.11).
+		if typ, ok := t.Header["typ"]; ok && !isAssertionType(typ) {
+			return nil, errors.New("typ is that of another kind of JWT")
+		}
 		var ok bool
 		if client, ok = known.get(claims.Issuer); !ok {
 			return nil, errors.New("iss is no client")
 		}
+		kid, named := t.Header["kid"]
 		set := jwt.VerificationKeySet{}
 		for _, k := range client.Keys {
-			if fits(k, t.Method) {
+			if fits(k, t.Method) && (!named || kid == thumbprint(k)) {
 				set.Keys = append(set.Keys, k)
 			}
 		}
 		if len(set.Keys) == 0 {
-			return nil, errors.New("the client has no key for this algorithm")
+			return nil, errors.New("the client has no such key")
 		}
 		return set, nil
 	})
@@ -79,7 +87,7 @@ func (a *assertions) verify(assertion, typ, claimed string, known *clients) (Cli
 	case errors.Is(err, jwt.ErrTokenUsedBeforeIssued), errors.Is(err, jwt.ErrTokenNotValidYet):
 		return Client{}, errors.New("it is not valid yet")
 	case err != nil:
-		return Client{}, errors.New("it is malformed, unsigned or signed with a key that is not the client's")
+		return Client{}, errors.New("it is malformed, of another type, unsigned, or signed with a key that is not the client's (kid must be the key's thumbprint of RFC 7638, or left out)")
 	case claims.Subject != claims.Issuer || (claimed != "" && claimed != claims.Issuer):
 		return Client{}, errors.New("iss, sub and client_id differ")
 	case len(claims.Audience) != 1 || claims.Audience[0] != a.issuer:
@@ -110,6 +118,25 @@ func (a *assertions) first(id string, until time.Time) bool {
 	}
 	a.seen[id] = until
 	return true
+}
+
+func isAssertionType(typ any) bool {
+	s, _ := typ.(string)
+	switch strings.TrimPrefix(strings.ToLower(s), "application/") {
+	case "jwt", "client-authentication+jwt":
+		return true
+	default:
+		return false
+	}
+}
+
+// thumbprint is the kid of a key (RFC 7638): keys are registered without one.
+func thumbprint(key crypto.PublicKey) string {
+	sum, err := (&goidc.JSONWebKey{Key: key}).Thumbprint(crypto.SHA256)
+	if err != nil {
+		return ""
+	}
+	return base64.RawURLEncoding.EncodeToString(sum)
 }
 
 // fits tells whether a key is one for this algorithm, so that nothing is tried

@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/pem"
 	"maps"
 	"net/http"
@@ -16,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-jose/go-jose/v4"
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/exampleco/tsupload/internal/sandbox/authserver"
@@ -88,9 +90,19 @@ func TestClientAuthentication(t *testing.T) {
 	if a := r.do(req); a.status != 400 || a.code() != "invalid_request" {
 		t.Errorf("JSON: got %d %q", a.status, a.code())
 	}
-	for grant, want := range map[string]string{"password": "unsupported_grant_type", "": "unsupported_grant_type", "authorization_code": "unauthorized_client"} {
+	for grant, want := range map[string]string{"password": "unsupported_grant_type", "": "invalid_request", "authorization_code": "unauthorized_client"} {
 		if a := r.post("/token", "machine", url.Values{"grant_type": {grant}}); a.status != 400 || a.code() != want {
 			t.Errorf("grant %q: got %d %q, want %s", grant, a.status, a.code(), want)
+		}
+	}
+	for form, want := range map[*url.Values]string{
+		{"resource": {audience}, "audience": {"https://other.example"}}: "invalid_target",
+		{"resource": {"https://other.example"}, "audience": {audience}}: "invalid_target",
+		{"resource": {audience}, "audience": {audience}}:                "",
+		{"resource": {audience}, "audience": {""}}:                      "",
+	} {
+		if a := r.post("/token", "machine", with(*form, "grant_type", "client_credentials")); a.code() != want {
+			t.Errorf("%v: got %d %q, want %q", *form, a.status, a.code(), want)
 		}
 	}
 	for _, target := range []string{"resource", "audience"} {
@@ -186,6 +198,24 @@ func TestAssertions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	withHeader := func(name string, value any) string {
+		t.Helper()
+		token := jwt.NewWithClaims(es.method, good())
+		token.Header[name] = value
+		text, err := token.SignedString(es.key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return text
+	}
+	thumbprint := func(key crypto.PublicKey) string {
+		t.Helper()
+		sum, err := (&jose.JSONWebKey{Key: key}).Thumbprint(crypto.SHA256)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return base64.RawURLEncoding.EncodeToString(sum)
+	}
 	ago, ahead := time.Now().Add(-2*time.Minute).Unix(), time.Now().Add(2*time.Minute).Unix()
 	for name, assertion := range map[string]string{
 		"a strange key":          sign(es.method, strange["ES256"].key, good()),
@@ -207,10 +237,20 @@ func TestAssertions(t *testing.T) {
 		"no issuer":              change("iss", nil),
 		"nonsense":               "a.b.c",
 		"a critical extension":   crit,
+		"an unknown kid":         withHeader("kid", "k-1"),
+		"the kid of another key": withHeader("kid", thumbprint(known["EdDSA"].key.Public())),
+		"a kid that is no text":  withHeader("kid", 7),
+		"an access token":        withHeader("typ", "at+jwt"),
+		"a type that is no text": withHeader("typ", 7),
 		"a longer RSA algorithm": sign(jwt.SigningMethodRS512, known["RS256"].key, good()),
 	} {
 		if a := try(assertion); a.status != 401 || a.code() != "invalid_client" {
 			t.Errorf("%s: got %d %q", name, a.status, a.code())
+		}
+	}
+	for name, value := range map[string]string{"kid": thumbprint(es.key.Public()), "typ": "client-authentication+jwt"} {
+		if a := try(withHeader(name, value)); a.status != 200 {
+			t.Errorf("%s %s: got %d %v", name, value, a.status, a.body["error_description"])
 		}
 	}
 	if a := try(change("iat", nil)); a.status != 200 { // optional

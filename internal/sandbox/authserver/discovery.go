@@ -39,7 +39,7 @@ func (s *Server) discovery(w http.ResponseWriter, _ *http.Request) {
 		"subject_types_supported":               []string{"public"},
 		"id_token_signing_alg_values_supported": []string{string(s.keys.alg)},
 		"claims_supported":                      []string{"iss", "sub", "aud", "exp", "iat", "auth_time", "nonce", "name", "preferred_username"},
-		"prompt_values_supported":               []string{"none", "login", "consent"},
+		"prompt_values_supported":               promptValues(),
 		"request_parameter_supported":           false,
 		"request_uri_parameter_supported":       false,
 		"claims_parameter_supported":            false,

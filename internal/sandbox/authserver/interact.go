@@ -86,6 +86,9 @@ func (s *Server) begin(w http.ResponseWriter, r *http.Request, as *goidc.AuthnSe
 		s.message(w, r, http.StatusNotFound, "There is nothing at this address", "Go back to the program that sent you here and begin again.")
 		return goidc.StatusPending, nil
 	}
+	if err, refused := r.Context().Value(refusedKey{}).(error); refused {
+		return goidc.StatusFailure, err
+	}
 	if err := vetChallenge(as); err != nil {
 		return goidc.StatusFailure, err
 	}
@@ -103,7 +106,7 @@ func (s *Server) begin(w http.ResponseWriter, r *http.Request, as *goidc.AuthnSe
 
 // mustLogInAgain tells whether the client wants a fresher login than this one.
 func mustLogInAgain(as *goidc.AuthnSession, since time.Time) bool {
-	if as.Prompt == goidc.PromptTypeLogin && since.Unix() < int64(as.CreatedAt) {
+	if slices.Contains(strings.Fields(string(as.Prompt)), string(goidc.PromptTypeLogin)) && since.Unix() < int64(as.CreatedAt) {
 		return true
 	}
 	return as.MaxAuthnAgeSecs != nil && time.Since(since) > time.Duration(*as.MaxAuthnAgeSecs)*time.Second && since.Unix() < int64(as.CreatedAt)

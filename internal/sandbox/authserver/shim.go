@@ -2,11 +2,16 @@ package authserver
 
 import (
 	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"hash/maphash"
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/luikyv/go-oidc/pkg/goidc"
@@ -71,6 +76,10 @@ func (s *Server) token(library http.Handler) func(http.ResponseWriter, *http.Req
 		}
 		form := r.PostForm
 		grant := form.Get("grant_type")
+		if grant == "" {
+			badRequest("grant_type is missing").write(w, r)
+			return
+		}
 		if slices.Contains(grantTypes(), grant) && !slices.Contains(c.Grants, grant) {
 			(&refusal{http.StatusBadRequest, "unauthorized_client", "the client may not use this grant"}).write(w, r)
 			return
@@ -117,17 +126,70 @@ func (s *Server) authorize(library http.Handler) http.HandlerFunc {
 				return
 			}
 		}
+		form := r.PostForm
 		if r.Method == http.MethodGet {
-			q := r.URL.Query()
-			s.setResource(q)
-			vetMode(q)
-			r.URL.RawQuery = q.Encode()
+			form = r.URL.Query()
+		}
+		if strings.Contains(form.Get("redirect_uri"), "#") { // the library does not see an empty fragment
+			_ = s.renderError(w, r, goidc.NewError(goidc.ErrorCodeInvalidRequest, "invalid redirect_uri"))
+			return
+		}
+		if err := vetAuthorize(form); err != nil {
+			form = onlyWhere(form)
+			r = r.WithContext(context.WithValue(r.Context(), refusedKey{}, err))
+		}
+		s.setResource(form)
+		vetMode(form)
+		if r.Method == http.MethodGet {
+			r.URL.RawQuery = form.Encode()
 		} else {
-			s.setResource(r.PostForm)
-			vetMode(r.PostForm)
+			r.PostForm = form
 		}
 		library.ServeHTTP(w, r)
 	}
+}
+
+// vetAuthorize says what is wrong with an authorization request that the library
+// would let pass or call by another name.
+func vetAuthorize(form url.Values) error {
+	prompts := strings.Fields(form.Get("prompt"))
+	_, ageErr := strconv.ParseUint(form.Get("max_age"), 10, 31)
+	switch typ := form.Get("response_type"); {
+	case typ != "" && typ != "code":
+		return goidc.NewError("unsupported_response_type", "response_type must be code")
+	case form.Get("request") != "":
+		return goidc.NewError("request_not_supported", "request objects are not taken")
+	case slices.ContainsFunc(prompts, func(p string) bool { return !slices.Contains(promptValues(), p) }):
+		return goidc.NewError(goidc.ErrorCodeInvalidRequest, "prompt has an unknown value")
+	case slices.Contains(prompts, string(goidc.PromptTypeNone)) && len(prompts) > 1:
+		return goidc.NewError(goidc.ErrorCodeInvalidRequest, "prompt=none stands alone")
+	case form.Get("max_age") != "" && ageErr != nil:
+		return goidc.NewError(goidc.ErrorCodeInvalidRequest, "max_age is not a number of seconds")
+	default:
+		return nil
+	}
+}
+
+func promptValues() []string { return []string{"none", "login", "consent"} }
+
+type refusedKey struct{}
+
+// onlyWhere leaves of a request that is refused what the library needs to know
+// whether the client may be told, and where; begin then tells it.
+func onlyWhere(form url.Values) url.Values {
+	where := url.Values{
+		"response_type": {"code"}, "code_challenge_method": {string(goidc.CodeChallengeMethodSHA256)}, "code_challenge": {"-"},
+	}
+	for _, name := range []string{"client_id", "redirect_uri", "state", "response_mode"} {
+		if form.Has(name) {
+			where.Set(name, form.Get(name))
+		}
+	}
+	// RFC 6749 4.2.2.1: who asks for a token is answered in the fragment.
+	if form.Get("response_mode") == "" && strings.Contains(form.Get("response_type"), "token") {
+		where.Set("response_mode", "fragment")
+	}
+	return where
 }
 
 // vetMode puts a mode that is none in the place of one that the library knows
@@ -156,12 +218,14 @@ func (s *Server) decide(library http.Handler) http.HandlerFunc {
 }
 
 func (s *Server) setResource(form url.Values) {
-	if len(form["resource"]) == 0 {
-		form["resource"] = form["audience"]
+	// Both are kept, so that one that is wrong is refused beside one that is right.
+	targets := slices.Concat(form["resource"], form["audience"])
+	slices.Sort(targets)
+	targets = slices.DeleteFunc(slices.Compact(targets), func(t string) bool { return t == "" })
+	if len(targets) == 0 {
+		targets = []string{s.cfg.Audience}
 	}
-	if len(form["resource"]) == 0 {
-		form.Set("resource", s.cfg.Audience)
-	}
+	form["resource"] = targets
 	form.Del("audience")
 }
 
@@ -202,7 +266,7 @@ func vetChallenge(as *goidc.AuthnSession) error {
 	if as.CodeChallengeMethod != goidc.CodeChallengeMethodSHA256 {
 		return goidc.NewError(goidc.ErrorCodeInvalidRequest, "code_challenge_method must be S256")
 	}
-	if len(as.CodeChallenge) != 43 {
+	if sum, err := base64.RawURLEncoding.Strict().DecodeString(as.CodeChallenge); err != nil || len(sum) != sha256.Size || len(as.CodeChallenge) != 43 {
 		return goidc.NewError(goidc.ErrorCodeInvalidRequest, "code_challenge is not a SHA-256 in base64url")
 	}
 	return nil

@@ -10,15 +10,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/exampleco/tsupload/internal/sandbox"
+	"github.com/exampleco/tsupload/internal/sandbox/sandboxtest"
 	"github.com/pb33f/libopenapi"
 	validator "github.com/pb33f/libopenapi-validator"
 	"github.com/pb33f/libopenapi-validator/config"
 	verrors "github.com/pb33f/libopenapi-validator/errors"
 	"golang.org/x/oauth2"
 	"golang.org/x/oauth2/clientcredentials"
-
-	"github.com/exampleco/tsupload/internal/sandbox"
-	"github.com/exampleco/tsupload/internal/sandbox/sandboxtest"
 )
 
 var client = &http.Client{Timeout: 20 * time.Second}

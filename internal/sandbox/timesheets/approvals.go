@@ -23,6 +23,10 @@ func (s *Server) decide(w http.ResponseWriter, r *http.Request, c caller) {
 		WriteProblem(w, http.StatusBadRequest, "malformed_json", "the body is not valid JSON")
 		return
 	}
+	if bad := checkNames(raw, "approved"); bad != nil {
+		writeProblem(w, bad.code(), *bad)
+		return
+	}
 	dec := json.NewDecoder(bytes.NewReader(raw))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(&decision); err != nil || decision.Approved == nil {

@@ -10,9 +10,14 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
-const maxHours = 24 // in one entry
+const (
+	maxHours   = 24  // in one entry
+	maxProject = 200 // characters
+)
 
 // entry is one stored timesheet entry.
 type entry struct {
@@ -73,6 +78,9 @@ func parseEntry(raw []byte, scratch *bytes.Buffer, c *caller) (entry, *itemError
 	w, plain := plainWire(scratch.Bytes())
 	if !plain {
 		w = wire{}
+		if bad := checkNames(raw, "user_id", "user_type", "date", "project", "hours", "external_id"); bad != nil {
+			return e, bad
+		}
 		if err := json.Unmarshal(raw, &w); err != nil {
 			if bad, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && bad.Field != "" {
 				return e, invalid(bad.Field, "has the wrong type: "+bad.Value)
@@ -94,8 +102,13 @@ func parseEntry(raw []byte, scratch *bytes.Buffer, c *caller) (entry, *itemError
 	case len(w.Hours) == 0 || string(w.Hours) == "null":
 		return e, invalid("hours", "is required")
 	}
-	if _, err := time.Parse(time.RFC3339, *w.Date); err != nil {
+	if t, err := time.Parse(time.RFC3339, *w.Date); err != nil {
 		return e, invalid("date", "is not an RFC 3339 date and time")
+	} else if t.Year() == 0 {
+		return e, invalid("date", "is in the year 0000")
+	}
+	if bad := checkProject(*w.Project); bad != nil {
+		return e, bad
 	}
 	if c := w.Hours[0]; c != '-' && (c < '0' || c > '9') {
 		return e, invalid("hours", "is not a number")
@@ -109,6 +122,20 @@ func parseEntry(raw []byte, scratch *bytes.Buffer, c *caller) (entry, *itemError
 		e.userType = *w.UserType
 	}
 	return e, c.vouch(&e)
+}
+
+// checkProject refuses names that no page can show: too long, or with characters
+// that make it show something else.
+func checkProject(name string) *itemError {
+	if utf8.RuneCountInString(name) > maxProject {
+		return invalid("project", "has more than "+strconv.Itoa(maxProject)+" characters")
+	}
+	for _, c := range name {
+		if unicode.IsControl(c) || c >= 0x80 && unicode.Is(unicode.Bidi_Control, c) {
+			return invalid("project", "has characters that control a terminal or the direction of text")
+		}
+	}
+	return nil
 }
 
 func fill(field **string, value string) {
@@ -132,7 +159,7 @@ func (c *caller) vouch(e *entry) *itemError {
 	}
 }
 
-// plainWire reads the usual object (compacted JSON, known fields only, ASCII
+// plainWire reads the usual object (compacted JSON in UTF-8, known fields only,
 // without escapes) several times faster than encoding/json. Anything else it
 // leaves to that, so it never decides that something is wrong.
 func plainWire(b []byte) (w wire, ok bool) {
@@ -195,10 +222,10 @@ func plainString(b []byte) (s, rest []byte, ok bool) {
 		return nil, nil, false
 	}
 	for i := 1; i < len(b)-1; i++ {
-		switch c := b[i]; {
-		case c == '"':
+		switch b[i] {
+		case '"':
 			return b[1:i], b[i+1:], true
-		case c == '\\' || c >= 0x80:
+		case '\\':
 			return nil, nil, false
 		}
 	}

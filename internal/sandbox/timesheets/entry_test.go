@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 // The quick reader must agree with encoding/json wherever it says anything.
@@ -18,7 +19,7 @@ func FuzzPlainWire(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		if !json.Valid(raw) {
+		if !json.Valid(raw) || !utf8.Valid(raw) { // as for any body
 			return
 		}
 		var compact bytes.Buffer

@@ -117,6 +117,8 @@ func TestDecisions(t *testing.T) {
 	}{
 		{"user:ada", "PUT", "/approvals/1", yes, 403, "wrong_role"},
 		{"user:max", "PUT", "/approvals/1", yes, 404, "not_found"},
+		{"user:mia", "PUT", "/approvals/1", `{"Approved":true}`, 400, "malformed_json"},
+		{"user:mia", "PUT", "/approvals/1", `{"approved":true,"approved":false}`, 400, "malformed_json"},
 		{"user:mia", "PUT", "/approvals/2", yes, 403, "own_hours"},
 		{"user:mia", "PUT", "/approvals/9", yes, 404, "not_found"},
 		{"user:mia", "PUT", "/approvals/x", yes, 404, "not_found"},

@@ -23,7 +23,7 @@ func entryFields() object {
 			"type": "string", "format": "date-time",
 			"description": "RFC 3339; the calendar day of the entry is the one that it shows in its own zone",
 		},
-		"project": object{"type": "string", "minLength": 1},
+		"project": object{"type": "string", "minLength": 1, "maxLength": maxProject, "description": "without control characters, of text direction neither"},
 		"hours":   object{"type": "number", "exclusiveMinimum": 0, "maximum": maxHours},
 	}
 }
@@ -45,7 +45,7 @@ func schemas() object {
 		"NewEntry": object{
 			"type": "object", "properties": entryFields(),
 			"required":    []string{"date", "project", "hours"},
-			"description": "user_id is required of machines. Fields that the API does not know are ignored.",
+			"description": "user_id is required of machines. Fields that the API does not know are ignored; one in another case, or twice, is refused.",
 		},
 		"Entry": object{
 			"type": "object", "properties": stored,

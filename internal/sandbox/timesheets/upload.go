@@ -9,8 +9,11 @@ import (
 	"log/slog"
 	"mime"
 	"net/http"
+	"os"
 	"strconv"
+	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 const (
@@ -95,8 +98,13 @@ func (s *Server) fault(ctx context.Context, w http.ResponseWriter, err error) {
 func readBody(w http.ResponseWriter, r *http.Request) ([]byte, bool) {
 	// The usual value is compared first: parsing it is dear at this rate.
 	if ct := r.Header.Get("Content-Type"); ct != "application/json" {
-		if media, _, err := mime.ParseMediaType(ct); err != nil || media != "application/json" {
+		media, params, err := mime.ParseMediaType(ct)
+		if err != nil || media != "application/json" {
 			WriteProblem(w, http.StatusUnsupportedMediaType, "unsupported_media_type", "the body must be application/json")
+			return nil, false
+		}
+		if charset, ok := params["charset"]; ok && !strings.EqualFold(charset, "utf-8") {
+			WriteProblem(w, http.StatusUnsupportedMediaType, "unsupported_media_type", "the body must be in UTF-8")
 			return nil, false
 		}
 	}
@@ -122,11 +130,19 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, bool) {
 			// The client broke off: nothing was received, nothing is done.
 			panic(http.ErrAbortHandler)
 		}
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			WriteProblem(w, http.StatusRequestTimeout, "timeout", "the body took too long to arrive")
+			return nil, false
+		}
 		WriteProblem(w, http.StatusBadRequest, "invalid_request", "the body cannot be read")
 		return nil, false
 	}
 	if len(body) > maxObject && body[0] != '[' {
 		return tooLarge()
+	}
+	if !utf8.Valid(body) {
+		WriteProblem(w, http.StatusBadRequest, "malformed_json", "the body is not in UTF-8")
+		return nil, false
 	}
 	return body, true
 }

@@ -102,11 +102,11 @@ type found struct {
 
 // documents are pages, by their address on a server, and reports, by that of
 // their file.
-func documents(t *testing.T) (urls map[string]string, origin string) {
+func documents(t *testing.T) map[string]string {
 	t.Helper()
 	mux := http.NewServeMux()
 	pages := map[string]http.Handler{}
-	urls = map[string]string{}
+	urls := map[string]string{}
 	for _, p := range example.Pages() {
 		pages[p.Name] = web.NewPage(func(context.Context) (web.Overview, error) { return p.Overview, nil })
 	}
@@ -138,7 +138,7 @@ func documents(t *testing.T) (urls map[string]string, origin string) {
 		}
 		urls["report "+r.Name] = "file://" + filepath.ToSlash(file)
 	}
-	return urls, port
+	return urls
 }
 
 // Every page and report, in light and in dark, on a telephone and on a desk:
@@ -150,7 +150,7 @@ func TestLooks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	urls, _ := documents(t)
+	urls := documents(t)
 	w := &watched{}
 	w.listen(ctx)
 	if err := chromedp.Run(ctx, runtime.Enable(), cdplog.Enable(), network.Enable()); err != nil {
@@ -228,7 +228,7 @@ func shoot(ctx context.Context, t *testing.T, name string) {
 // where they are.
 func TestKeyboard(t *testing.T) {
 	ctx := start(t)
-	urls, _ := documents(t)
+	urls := documents(t)
 	if err := chromedp.Run(ctx, emulation.SetFocusEmulationEnabled(true), chromedp.Navigate(urls["report big"])); err != nil {
 		t.Fatal(err)
 	}
