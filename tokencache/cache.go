@@ -155,7 +155,8 @@ func (c *Cache) Key() string { return c.key }
 func (c *Cache) Token(ctx context.Context) (Token, error) { return c.TokenFor(ctx, 0) }
 
 // TokenFor is Token for who needs one that lives for a while: where the kept one ends sooner, another is fetched. The kept
-// one stays, whatever comes of that. A server whose tokens live shorter gets one request, and its token is returned.
+// one stays, whatever comes of that. A server whose tokens live shorter gets one request, and its token is
+// returned; so is one that another process obtained since the call began.
 func (c *Cache) TokenFor(ctx context.Context, least time.Duration) (Token, error) {
 	e, err := c.current(ctx, least)
 	if err != nil {

@@ -106,7 +106,7 @@ func (c *Cache) metadata(ctx context.Context, at string) (Metadata, error) {
 	req.Header.Set("Accept", "application/json")
 	resp, err := (&http.Client{Transport: c.http, CheckRedirect: noRedirects}).Do(req)
 	if err != nil {
-		return Metadata{}, &UnavailableError{Endpoint: endpointName(at), Err: plainError(err)}
+		return Metadata{}, &UnavailableError{Endpoint: endpointName(at), Err: plainError(err), what: "metadata"}
 	}
 	defer func() { _ = resp.Body.Close() }()
 	body, err := readLimited(resp.Body)
@@ -115,11 +115,11 @@ func (c *Cache) metadata(ctx context.Context, at string) (Metadata, error) {
 	media, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	switch {
 	case resp.StatusCode == http.StatusTooManyRequests, resp.StatusCode >= 500:
-		return Metadata{}, &UnavailableError{Endpoint: name, Status: resp.StatusCode, RetryAfter: rec.wait()}
+		return Metadata{}, &UnavailableError{Endpoint: name, Status: resp.StatusCode, RetryAfter: rec.wait(), what: "metadata"}
 	case errors.Is(err, errTooLarge):
 		return Metadata{}, fmt.Errorf("%s: %w", name, err)
 	case err != nil:
-		return Metadata{}, &UnavailableError{Endpoint: name, Status: resp.StatusCode, Err: err}
+		return Metadata{}, &UnavailableError{Endpoint: name, Status: resp.StatusCode, Err: err, what: "metadata"}
 	case resp.StatusCode >= 300 && resp.StatusCode < 400:
 		return Metadata{}, fmt.Errorf("%s: HTTP %d, and redirects are not followed", name, resp.StatusCode)
 	case resp.StatusCode != http.StatusOK:

@@ -1,6 +1,7 @@
 package tokencache_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -8,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -229,4 +231,55 @@ func TestInspect(t *testing.T) {
 			t.Errorf("%s: odd is %q, want %q; got %q", tt.name, got, tt.odd, texts)
 		}
 	}
+}
+
+// Processes that all want a token for longer than the server's live get one between them: what comes while a call waits for
+// the lock is as new as its own would be.
+func TestTokenForTogether(t *testing.T) {
+	t.Parallel()
+	s := newAuthServer(t, nil)
+	dir := t.TempDir()
+	cfg := tokencache.Config{TokenURL: s.URL, Store: tokencache.NewFileStore(dir, nil), LockDir: dir}
+	_ = mustToken(t, newCache(t, cfg))
+	good := s.answer
+	asked, answer := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	s.set(func(w http.ResponseWriter, r *http.Request) {
+		once.Do(func() { close(asked) })
+		<-answer
+		good(w, r)
+	})
+	// All have looked at the kept token, and the first is asking, before there is an answer.
+	var looked sync.WaitGroup
+	var done sync.WaitGroup
+	for i := range 8 {
+		if i == 1 {
+			<-asked
+		}
+		looked.Add(1)
+		each := cfg
+		each.Store = &lookedAt{Store: cfg.Store, once: sync.OnceFunc(looked.Done)}
+		c := newCache(t, each)
+		done.Go(func() {
+			if tok, err := c.TokenFor(t.Context(), 2*time.Hour); err != nil || tok.Value != "tok-2" {
+				t.Errorf("got %q, %v, want the one new token", tok.Value, err)
+			}
+		})
+	}
+	looked.Wait()
+	close(answer)
+	done.Wait()
+	wantRequests(t, s, 2)
+}
+
+// lookedAt is a store that tells of the first look at it.
+type lookedAt struct {
+	tokencache.Store
+
+	once func()
+}
+
+func (s *lookedAt) Load(ctx context.Context, key string) (tokencache.Entry, error) {
+	defer s.once()
+	return s.Store.Load(ctx, key)
 }

@@ -41,6 +41,9 @@ type RefusedError struct {
 
 // Error implements error.
 func (e *RefusedError) Error() string {
+	if e.Code == CodeDiscovery {
+		return fmt.Sprintf("no metadata of %s that can be used: %s", e.Endpoint, e.Description)
+	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "token request refused by %s: %s", e.Endpoint, e.Code)
 	if e.Description != "" {
@@ -68,17 +71,20 @@ type UnavailableError struct {
 	RetryAfter time.Duration
 	// Err is the network error; nil when there was an answer.
 	Err error
+
+	what string // that was asked for; empty: a token
 }
 
 // Error implements error.
 func (e *UnavailableError) Error() string {
+	what := cmp.Or(e.what, "token")
 	switch {
 	case e.Err != nil:
-		return fmt.Sprintf("no token from %s: %v", e.Endpoint, e.Err)
+		return fmt.Sprintf("no %s from %s: %v", what, e.Endpoint, e.Err)
 	case e.RetryAfter > 0:
-		return fmt.Sprintf("no token from %s: HTTP %d, to be asked again in %s", e.Endpoint, e.Status, e.RetryAfter.Round(time.Second))
+		return fmt.Sprintf("no %s from %s: HTTP %d, to be asked again in %s", what, e.Endpoint, e.Status, e.RetryAfter.Round(time.Second))
 	}
-	return fmt.Sprintf("no token from %s: HTTP %d", e.Endpoint, e.Status)
+	return fmt.Sprintf("no %s from %s: HTTP %d", what, e.Endpoint, e.Status)
 }
 
 // Unwrap gives the network error.

@@ -27,13 +27,17 @@ const (
 
 // obtain takes a token over from the store, or fetches one under the lock.
 func (c *Cache) obtain(ctx context.Context, soft bool, least time.Duration) (*held, error) {
-	if h := c.fromStore(ctx, soft, least); h != nil {
+	kept := c.stored(ctx)
+	if h := c.takeOver(kept, soft, least); h != nil {
 		return h, nil
 	}
 	unlock, err := c.lock(ctx, lockWait)
 	if err != nil {
 		if c.life.Err() != nil {
 			return nil, ErrClosed
+		}
+		if file, ok := errors.AsType[*FileError](err); ok && c.cfg.Grant == GrantLogin {
+			return nil, file
 		}
 		if c.cfg.Grant == GrantLogin {
 			// A refresh token sent twice ends the login; that is worse than a run that comes too late.
@@ -45,7 +49,11 @@ func (c *Cache) obtain(ctx context.Context, soft bool, least time.Duration) (*he
 		})
 	} else {
 		defer unlock()
-		if h := c.fromStore(ctx, soft, least); h != nil {
+		now := c.stored(ctx)
+		if now.AccessToken != kept.AccessToken {
+			least = 0 // it came while we waited, so that another would live no longer
+		}
+		if h := c.takeOver(now, soft, least); h != nil {
 			return h, nil
 		}
 	}
@@ -68,17 +76,23 @@ func (c *Cache) obtain(ctx context.Context, soft bool, least time.Duration) (*he
 	return h, nil
 }
 
-func (c *Cache) fromStore(ctx context.Context, soft bool, least time.Duration) *held {
+// stored is what the store holds; empty where that is nothing.
+func (c *Cache) stored(ctx context.Context) Entry {
 	if c.cfg.Store == nil {
-		return nil
+		return Entry{}
 	}
 	e, err := c.cfg.Store.Load(ctx, c.key)
 	if err != nil {
 		if !errors.Is(err, ErrNotFound) {
 			c.warnAboutStore(ctx, err)
 		}
-		return nil
+		return Entry{}
 	}
+	return e
+}
+
+// takeOver returns what the store holds where it can be used.
+func (c *Cache) takeOver(e Entry, soft bool, least time.Duration) *held {
 	now := time.Now()
 	if !e.sane(now) {
 		return nil

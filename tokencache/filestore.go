@@ -13,21 +13,34 @@ import (
 // maxPrivateFile bounds what is read back; a token entry is a few KiB.
 const maxPrivateFile = 256 << 10
 
-// FileError says a file that holds a token, or its directory, is open to others, so it is not used.
+// FileError says a file that holds a token, or its directory, is open to others or cannot be used, so nothing is kept in it.
 type FileError struct {
 	// Path is the file or directory.
 	Path string
 	// Problem says what is wrong with it.
 	Problem string
-	// Fix is the command that puts it right.
+	// Fix is the command that puts it right; empty where the system refuses to write there.
 	Fix string
+	// Err is what the system says; nil where others are the problem.
+	Err error
 }
 
 // Error implements error.
-func (e *FileError) Error() string { return fmt.Sprintf("%s: %s", e.Path, e.Problem) }
+func (e *FileError) Error() string {
+	if e.Err != nil {
+		return fmt.Sprintf("%s: %s: %v", e.Path, e.Problem, e.Err)
+	}
+	return fmt.Sprintf("%s: %s", e.Path, e.Problem)
+}
 
-// Hint gives the exact command.
+// Unwrap gives what the system says.
+func (e *FileError) Unwrap() error { return e.Err }
+
+// Hint gives the exact command, where there is one.
 func (e *FileError) Hint() string {
+	if e.Fix == "" {
+		return "tokens are kept below state.dir, where this user has to be able to write: see its owner and mode, and whether the disk is full or read-only"
+	}
 	return e.Fix + " (on Kubernetes with fsGroup, set fsGroupChangePolicy: OnRootMismatch)"
 }
 
@@ -100,9 +113,27 @@ func (s *FileStore) Place(ctx context.Context, key string) (string, error) {
 // privateDir makes a directory only we can enter, and refuses one others can plant files in.
 func privateDir(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
+		return &FileError{Path: dir, Problem: "cannot be made", Err: plainFile(err)}
 	}
 	return checkDir(dir)
+}
+
+// tryDir sees whether a file can be made in a directory of ours.
+func tryDir(dir string) error {
+	f, err := os.CreateTemp(dir, ".probe-*")
+	if err != nil {
+		return &FileError{Path: dir, Problem: "cannot be written", Err: plainFile(err)}
+	}
+	_ = f.Close()
+	return os.Remove(f.Name())
+}
+
+// plainFile takes the name out of a file system's error.
+func plainFile(err error) error {
+	if pe, ok := errors.AsType[*fs.PathError](err); ok {
+		return pe.Err
+	}
+	return err
 }
 
 // writePrivate replaces a file as a whole: a reader finds the old bytes or the new ones, never a mixture.

@@ -2,6 +2,7 @@ package tokencache
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -63,6 +64,20 @@ func (c *Config) loginKey() (string, error) {
 	return hex.EncodeToString(sum[:]), nil
 }
 
+// Probe says whether a login could be kept: the lock can be had, and its directory written. It is asked before a person
+// logs in, who would do so for nothing. The error is a *FileError where a file or directory is at fault.
+func (c *Cache) Probe(ctx context.Context) error {
+	unlock, err := c.lock(ctx, lockWait)
+	if err != nil {
+		return fmt.Errorf("lock the login: %w", err)
+	}
+	defer unlock()
+	if c.cfg.LockDir == "" {
+		return nil
+	}
+	return tryDir(c.cfg.LockDir)
+}
+
 // Adopt keeps what a login yielded: access token, refresh token where the server gave one, and the scopes granted.
 // ObtainedAt is the moment before the request; a zero ExpiresAt means that the server did not say. It replaces the login
 // before, if there was one, under the lock that a refresh holds too. An error means that nothing could be kept.
@@ -98,6 +113,7 @@ func (c *Cache) Adopt(ctx context.Context, e Entry) error {
 		return fmt.Errorf("keep the login: %w", err)
 	}
 	if err := c.cfg.Store.Save(ctx, c.key, access); err != nil {
+		_ = c.cfg.Store.Delete(ctx, c.loginKey) // who is told that nothing is kept gives it back
 		return fmt.Errorf("keep the access token: %w", err)
 	}
 	now := time.Now()
@@ -143,7 +159,7 @@ func (c *Cache) CheckScopes(granted []string) error {
 }
 
 // Logout ends the login: it gives the refresh token back to the server, then the access token (RFC 7009), and deletes
-// both from the store. was says whether there was anything. told is why the server could not be told, nil where it was;
+// both from the store, also where they cannot be read. was says whether there was anything. told is why the server could not be told, nil where it was;
 // the tokens are deleted all the same, but may live on at the server until they expire. err says that something could
 // not be deleted.
 func (c *Cache) Logout(ctx context.Context) (was bool, told, err error) {
@@ -156,13 +172,15 @@ func (c *Cache) Logout(ctx context.Context) (was bool, told, err error) {
 	}
 	defer unlock()
 	var tokens []revocable
+	var unread error
 	for _, kept := range []struct{ key, hint string }{{c.loginKey, "refresh_token"}, {c.key, "access_token"}} {
 		e, lerr := c.cfg.Store.Load(ctx, kept.key)
 		switch {
 		case errors.Is(lerr, ErrNotFound):
 			continue
 		case lerr != nil:
-			err = errors.Join(err, lerr)
+			was = true
+			unread = cmp.Or(unread, fmt.Errorf("what is kept cannot be read: %w", lerr))
 			continue
 		}
 		was = true
@@ -173,6 +191,7 @@ func (c *Cache) Logout(ctx context.Context) (was bool, told, err error) {
 	if len(tokens) > 0 {
 		told = c.revoke(ctx, tokens)
 	}
+	told = cmp.Or(unread, told)
 	ctx = context.WithoutCancel(ctx)
 	for _, key := range []string{c.loginKey, c.key} {
 		if derr := c.cfg.Store.Delete(ctx, key); derr != nil {

@@ -157,7 +157,7 @@ func TestPrivateKeyRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, log = p.do(exitRefused, "auth", "token", "-vv")
-	contains(t, log, `client credentials: secret from file \S+: everybody can read it`, `hint: chmod 600`)
+	contains(t, log, `client credentials: private key from file \S+: everybody can read it`, `hint: chmod 600`)
 	if strings.Contains(p.said.String(), "canary-key-4b1d") {
 		t.Error("the key is shown")
 	}

@@ -125,6 +125,7 @@ func TestDiskFull(t *testing.T) {
 	var faults, stopped atomic.Int64
 	each(t, cases, func(c limited) string { return c.level.name + "/" + strconv.Itoa(c.blocks) }, func(t *testing.T, c limited) { //nolint:thelper // a test
 		w := newRig(t, bin, c.level)
+		w.timeout = 20 * time.Second // no answer stays out here, it only may be slow
 		w.grow(21)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()

@@ -76,8 +76,10 @@ func (d *doctor) checkFiles(context.Context) []finding {
 		}
 		uid, known := ownerOf(info)
 		switch perm := info.Mode().Perm(); {
+		case known && info.IsDir() && uid != os.Geteuid():
+			open = append(open, failure(exitConfig, fmt.Sprintf("chown %d %s", os.Geteuid(), name), "%s, where tokens are kept, belongs to user %d, so no new one is kept there", name, uid))
 		case info.IsDir() && perm&0o022 != 0:
-			open = append(open, warning("chmod 700 "+name, "others can write where tokens are kept (%s, mode %04o), so none is kept there", name, perm))
+			open = append(open, failure(exitConfig, "chmod 700 "+name, "others can write where tokens are kept (%s, mode %04o), so no new one is kept there", name, perm))
 		case info.Mode().IsRegular() && perm&0o077 != 0:
 			open = append(open, warning("chmod 600 "+name, "others can read a kept token (%s, mode %04o), so it is not used", name, perm))
 		case known && uid != os.Geteuid():
@@ -291,9 +293,13 @@ func (d *doctor) checkCredential(ctx context.Context) []finding {
 // checkLogin looks at the login of a person, and says nothing of who that is.
 func (d *doctor) checkLogin(ctx context.Context) []finding {
 	s := peekLogin(ctx, d.identity.cache)
+	hint := "log in again with `tsupload auth login`"
+	if file, ok := errors.AsType[*tokencache.FileError](s.problem); ok {
+		hint = file.Hint()
+	}
 	switch {
-	case s.problem != "":
-		return []finding{failure(exitRefused, "log in again with `tsupload auth login`", "the login cannot be read: %s", s.problem)}
+	case s.problem != nil:
+		return []finding{failure(exitRefused, hint, "the login cannot be read: %s", s.problem)}
 	case !s.has:
 		return []finding{failure(exitRefused, "log in with `tsupload auth login`", "nobody is logged in")}
 	case !s.renewable:

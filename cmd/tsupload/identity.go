@@ -108,13 +108,23 @@ func (a *app) newCacheOver(base http.RoundTripper, cfg *config.Config, log *slog
 // readCredentials reads what proves who the client is: its secret, the key that
 // it signs with, or what the platform signed for it.
 func readCredentials(ctx context.Context, secrets *config.Resolver, auth *config.Auth) (config.Secret, error) {
+	var s config.Secret
+	var err error
+	what := ""
 	switch auth.ClientAuth() {
 	case "private_key":
-		return secrets.Read(ctx, auth.PrivateKey)
+		what = "private key"
+		s, err = secrets.Read(ctx, auth.PrivateKey)
 	case "assertion":
-		return secrets.Read(ctx, auth.Assertion)
+		what = "assertion"
+		s, err = secrets.Read(ctx, auth.Assertion)
+	default:
+		s, err = secrets.ClientSecret(ctx, auth.ClientSecret)
 	}
-	return secrets.ClientSecret(ctx, auth.ClientSecret)
+	if unread, ok := errors.AsType[*config.SecretError](err); ok {
+		unread.What = what
+	}
+	return s, err
 }
 
 // newAsserter makes assertions out of what readCredentials read; nil where a
@@ -205,6 +215,7 @@ func markToken(err error) error {
 		origin      *tokencache.OriginError
 		unavailable *tokencache.UnavailableError
 		ended       *tokencache.LoginError
+		file        *tokencache.FileError
 		panicked    *rescue.Error
 	)
 	switch {
@@ -214,6 +225,8 @@ func markToken(err error) error {
 		return &uploader.StopError{Kind: uploader.StopUnreachable, Err: err}
 	case errors.As(err, &refused), errors.As(err, &scope), errors.As(err, &secret), errors.As(err, &origin), errors.As(err, &ended):
 		return &uploader.StopError{Kind: uploader.StopAuth, Err: err}
+	case errors.As(err, &file):
+		return &uploader.StopError{Kind: uploader.StopConfig, Err: err}
 	}
 	return err
 }

@@ -87,17 +87,17 @@ func runLedgerCreate(ctx context.Context, a *app, before string) error {
 	if err := knowsAPI(cfg); err != nil {
 		return err
 	}
-	if err := ledger.Create(ctx, cfg.State.Dir, apiID(cfg), day); err != nil {
+	if err := ledger.Create(ctx, cfg.State.Dir, cfg.API.ID, day); err != nil {
 		return err
 	}
 	if a.json() {
-		line := map[string]any{"action": "created", "dir": cfg.State.Dir, "api": apiID(cfg), "assume_sent_before": nil}
+		line := map[string]any{"action": "created", "dir": cfg.State.Dir, "api": cfg.API.ID, "assume_sent_before": nil}
 		if given {
 			line["assume_sent_before"] = day.String()
 		}
 		return a.emit("ledger", line)
 	}
-	fmt.Fprintf(a.stdout, "created an empty ledger in %s for %s\n", cfg.State.Dir, apiID(cfg))
+	fmt.Fprintf(a.stdout, "created an empty ledger in %s for %s\n", cfg.State.Dir, cfg.API.ID)
 	if given {
 		fmt.Fprintf(a.stdout, "entries of days before %s are taken as sent\n", day)
 	}
@@ -107,7 +107,7 @@ func runLedgerCreate(ctx context.Context, a *app, before string) error {
 
 // knowsAPI refuses a ledger that would speak for no API.
 func knowsAPI(cfg *config.Config) error {
-	if apiID(cfg) != "" {
+	if cfg.API.ID != "" {
 		return nil
 	}
 	if err := cfg.ForUpload(); err != nil {
@@ -177,11 +177,11 @@ func runLedgerAdopt(ctx context.Context, a *app) error {
 	}
 	if a.json() {
 		return a.emit("ledger", map[string]any{
-			"action": "adopted", "dir": cfg.State.Dir, "api": apiID(cfg), "sent": found.Sent, "sent_seconds": found.Seconds, "new": found.New, "held": found.Held, "rejected": found.Rejected,
+			"action": "adopted", "dir": cfg.State.Dir, "api": cfg.API.ID, "sent": found.Sent, "sent_seconds": found.Seconds, "new": found.New, "held": found.Held, "rejected": found.Rejected,
 		})
 	}
 	fmt.Fprintf(a.stdout, "rebuilt the ledger in %s for %s\n  %s, %s hours, are in the API: sent\n  %s not: new, the next run sends them\n",
-		cfg.State.Dir, apiID(cfg), count(found.Sent, "entry"), found.Seconds.Clock(), count(found.New, "entry"))
+		cfg.State.Dir, cfg.API.ID, count(found.Sent, "entry"), found.Seconds.Clock(), count(found.New, "entry"))
 	if found.Held+found.Rejected > 0 {
 		fmt.Fprintf(a.stdout, "  %d held, %d rejected\n", found.Held, found.Rejected)
 	}
@@ -192,10 +192,10 @@ func runLedgerAdopt(ctx context.Context, a *app) error {
 // rebuild makes a ledger in work of what sources and API have together.
 func (a *app) rebuild(ctx context.Context, cfg *config.Config, work string) (found adopted, err error) {
 	log := a.logger(cfg)
-	if err := ledger.Create(ctx, work, apiID(cfg), 0); err != nil {
+	if err := ledger.Create(ctx, work, cfg.API.ID, 0); err != nil {
 		return found, err
 	}
-	l, err := ledger.Open(ctx, ledger.Options{Dir: work, API: apiID(cfg), Logger: log})
+	l, err := ledger.Open(ctx, ledger.Options{Dir: work, API: cfg.API.ID, Logger: log})
 	if err != nil {
 		return found, err
 	}

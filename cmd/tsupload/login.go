@@ -115,7 +115,13 @@ func runLogin(ctx context.Context, a *app, opts loginOptions) error {
 	defer cache.Close()
 	ctx, stop := a.untilSignal(ctx)
 	defer stop()
+	if err := cache.Probe(ctx); err != nil {
+		return err
+	}
 	server, err := cache.Metadata(ctx)
+	if down := (*tokencache.UnavailableError)(nil); errors.As(err, &down) {
+		return &login.Error{Kind: login.Unavailable, Problem: "the authorization server does not say where to log in", Err: down}
+	}
 	if err != nil {
 		return err
 	}
@@ -297,7 +303,7 @@ type loginStanding struct {
 	renewedAt  time.Time
 	where      string
 	why        error
-	problem    string
+	problem    error
 	renewable  bool
 	accessEnds time.Time
 }
@@ -311,7 +317,7 @@ func peekLogin(ctx context.Context, cache *tokencache.Cache) loginStanding {
 	case err == nil:
 		s.has, s.renewable, s.scopes, s.renewedAt = true, true, e.Scopes, e.ObtainedAt
 	case !errors.Is(err, tokencache.ErrNotFound):
-		s.problem = err.Error()
+		s.problem = err
 	case hasAccess && time.Now().Before(access.ExpiresAt):
 		s.has, s.scopes, s.renewedAt, s.accessEnds = true, access.Scopes, access.ObtainedAt, access.ExpiresAt
 	}
@@ -322,8 +328,8 @@ func peekLogin(ctx context.Context, cache *tokencache.Cache) loginStanding {
 // rows are the lines of a page about credentials.
 func (s loginStanding) rows(t *table) {
 	switch {
-	case s.problem != "":
-		t.row("login", "cannot be read: "+s.problem)
+	case s.problem != nil:
+		t.row("login", "cannot be read: "+s.problem.Error())
 	case !s.has:
 		t.row("login", "none; log in with `tsupload auth login`")
 	default:
@@ -343,8 +349,8 @@ func (s loginStanding) fields() map[string]any {
 	if s.has {
 		f["login_scopes"], f["login_renewed_at"], f["login_store"] = s.scopes, stamp(s.renewedAt), s.where
 	}
-	if s.problem != "" {
-		f["login_problem"] = s.problem
+	if s.problem != nil {
+		f["login_problem"] = s.problem.Error()
 	}
 	return f
 }

@@ -129,7 +129,7 @@ func run(ctx context.Context, env environment) (code int) {
 	code = exitCode(err)
 	if sig := a.signalled(); sig != nil && (code == exitUnreachable || errors.Is(err, context.Canceled) || ctx.Err() != nil) {
 		code = signalCode(sig)
-		if err == context.Canceled { //nolint:errorlint // what wraps it says more
+		if errors.Is(err, context.Canceled) && err.Error() == context.Canceled.Error() { // what wraps it says more
 			err = errSignalled
 		}
 	}
@@ -212,6 +212,7 @@ func exitCode(err error) int {
 		unavailable *tokencache.UnavailableError
 		ended       *tokencache.LoginError
 		loggingIn   *login.Error
+		file        *tokencache.FileError
 	)
 	switch {
 	case err == nil:
@@ -240,6 +241,8 @@ func exitCode(err error) int {
 		return exitSource
 	case errors.As(err, &refused), errors.As(err, &scope), errors.As(err, &secret), errors.As(err, &configured), errors.As(err, &ended):
 		return exitRefused
+	case errors.As(err, &file) && file.Err == nil:
+		return exitConfig
 	case errors.As(err, &unavailable):
 		return exitUnreachable
 	case errors.As(err, &loggingIn):
@@ -248,6 +251,8 @@ func exitCode(err error) int {
 			return exitRefused
 		case login.Unavailable:
 			return exitUnreachable
+		case login.Port:
+			return exitUsage
 		case login.Local:
 			return exitFault
 		}

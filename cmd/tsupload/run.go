@@ -389,11 +389,11 @@ func (p *pass) openLedger(ctx context.Context, scratch string) (*ledger.Ledger, 
 		if p.opts.dryRun {
 			fmt.Fprintf(p.stderr, "there is no ledger in %s: planned as if nothing had been sent yet\n", p.cfg.State.Dir)
 		}
-		if err := ledger.Create(ctx, scratch, apiID(p.cfg), 0); err != nil {
+		if err := ledger.Create(ctx, scratch, p.cfg.API.ID, 0); err != nil {
 			return nil, err
 		}
 	}
-	return ledger.Open(ctx, ledger.Options{Dir: scratch, API: apiID(p.cfg), Logger: p.runLog()})
+	return ledger.Open(ctx, ledger.Options{Dir: scratch, API: p.cfg.API.ID, Logger: p.runLog()})
 }
 
 // startSandbox turns the configuration to a sandbox in this process.

@@ -89,7 +89,7 @@ func newServed(t *testing.T, more string) *served {
 	if s.cfg, err = s.load(); err != nil {
 		t.Fatal(err)
 	}
-	if err := ledger.Create(t.Context(), s.cfg.State.Dir, apiID(s.cfg), 0); err != nil {
+	if err := ledger.Create(t.Context(), s.cfg.State.Dir, s.cfg.API.ID, 0); err != nil {
 		t.Fatal(err)
 	}
 	return s

@@ -259,12 +259,9 @@ func newRunID() string {
 	return time.Now().UTC().Format("20060102T150405Z") + "-" + hex.EncodeToString(b[:])
 }
 
-// apiID is what the ledger speaks for.
-func apiID(cfg *config.Config) string { return cfg.API.ID }
-
 // openLedger opens the real ledger.
 func (a *app) openLedger(ctx context.Context, cfg *config.Config, readOnly bool, log *slog.Logger) (*ledger.Ledger, error) {
-	return ledger.Open(ctx, ledger.Options{Dir: cfg.State.Dir, API: apiID(cfg), ReadOnly: readOnly, Logger: log})
+	return ledger.Open(ctx, ledger.Options{Dir: cfg.State.Dir, API: cfg.API.ID, ReadOnly: readOnly, Logger: log})
 }
 
 // readLedger loads the configuration and opens its ledger for reading, as

@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,6 +26,7 @@ const (
 // SecretError is a secret that cannot be read. It names the place, never the
 // secret.
 type SecretError struct {
+	What    string // that is secret; empty: secret
 	Place   string // "file /x"
 	Message string
 	hint    string
@@ -32,7 +34,9 @@ type SecretError struct {
 }
 
 // Error renders place and message.
-func (e *SecretError) Error() string { return "secret from " + e.Place + ": " + e.Message }
+func (e *SecretError) Error() string {
+	return cmp.Or(e.What, "secret") + " from " + e.Place + ": " + e.Message
+}
 
 // Hint says what to do.
 func (e *SecretError) Hint() string { return e.hint }

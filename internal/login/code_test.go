@@ -213,7 +213,7 @@ func TestPinnedPort(t *testing.T) {
 		return nil
 	}})
 	var e *login.Error
-	if !errors.As(err, &e) || e.Kind != login.Local || !strings.Contains(err.Error(), strconv.Itoa(port)) || !strings.Contains(e.Hint(), "--redirect-port") {
+	if !errors.As(err, &e) || e.Kind != login.Port || !strings.Contains(err.Error(), strconv.Itoa(port)) || !strings.Contains(e.Hint(), "--redirect-port") {
 		t.Errorf("got %v", err)
 	}
 	_ = taken.Close()

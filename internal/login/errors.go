@@ -26,8 +26,10 @@ const (
 	Expired Kind = "expired"
 	// Unavailable: the server cannot be reached or is in trouble.
 	Unavailable Kind = "unavailable"
-	// Local: this machine cannot do it, such as listen on the port.
+	// Local: this machine cannot do it, such as open a browser.
 	Local Kind = "local"
+	// Port: the port that was asked for is not to be had.
+	Port Kind = "port"
 )
 
 // Error says why a login failed. It holds no code, token, state or verifier.
@@ -64,7 +66,7 @@ func (e *Error) Hint() string {
 		return "log in again; --timeout gives more time, --device lets you log in with a browser on another machine"
 	case Unavailable:
 		return "nothing has changed on this machine; try again later"
-	case Local:
+	case Local, Port:
 		return "try --device, which needs nothing on this machine"
 	case Refused:
 	}

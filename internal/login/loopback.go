@@ -51,7 +51,7 @@ func listen(ctx context.Context, port int, want expected) (*loopback, error) {
 			}
 			e := &Error{Kind: Local, Problem: "no port of 127.0.0.1 to be had for the answer of the login page", Err: plainNet(err)}
 			if port != 0 {
-				e.Problem = "port " + strconv.Itoa(port) + " of 127.0.0.1 is not to be had for the answer of the login page"
+				e.Kind, e.Problem = Port, "port "+strconv.Itoa(port)+" of 127.0.0.1 is not to be had for the answer of the login page"
 				e.hint = "choose another --redirect-port, leave it out for a free one, or try --device"
 			}
 			return nil, e
