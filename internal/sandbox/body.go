@@ -10,8 +10,8 @@ import (
 const bodyTime = 30 * time.Second
 
 // timed gives bodies a deadline, so that one that trickles holds nothing for
-// ever. It is over when the body is there: what an answer takes, and what an
-// idle connection may, is another matter.
+// ever. The server lifts it once the body is read: what an answer takes, and how
+// long a connection idles, is another matter.
 func timed(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Body != http.NoBody {
@@ -38,10 +38,5 @@ func (b *timedBody) Read(p []byte) (int, error) {
 		b.read = true
 		b.begin()
 	}
-	n, err := b.ReadCloser.Read(p)
-	if err == io.EOF {
-		// Otherwise the server would take the deadline for the client's leaving.
-		_ = b.conn.SetReadDeadline(time.Time{})
-	}
-	return n, err
+	return b.ReadCloser.Read(p)
 }
