@@ -290,7 +290,7 @@ func TestDaemonKilled(t *testing.T) {
 	each(t, levels, func(l level) string { return l.name }, func(t *testing.T, lv level) { //nolint:thelper // a test
 		w := newRig(t, bin, lv)
 		w.extra = daily
-		w.grow(40)
+		w.grow(200) // more than is sent before the second kill, on a slow machine too
 		w.missed("acme")
 		w.faults(40 * time.Millisecond)
 		for n := 1; n <= 2; n++ {

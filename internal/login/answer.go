@@ -66,11 +66,15 @@ func (a answers) withRest(req *http.Request) (*http.Request, error) {
 	return out, nil
 }
 
-// mend writes counts of seconds as whole numbers, and leaves out what is none. Anything but a JSON object passes as it is.
+// mend writes counts of seconds as whole numbers, and leaves out what is none. Anything but a JSON object passes as it is,
+// except null, on which the library panics.
 func mend(body []byte) []byte {
 	var fields map[string]json.RawMessage
 	if json.Unmarshal(body, &fields) != nil {
 		return body
+	}
+	if fields == nil {
+		return []byte("{}")
 	}
 	changed := false
 	for _, name := range []string{"expires_in", "interval"} {

@@ -189,7 +189,7 @@ func TestDeviceCancelled(t *testing.T) {
 }
 
 func FuzzMend(f *testing.F) {
-	for _, s := range []string{`{"expires_in":1}`, `{"expires_in":"x","interval":1e9}`, `[]`, `{`, `{"expires_in":null}`} {
+	for _, s := range []string{`{"expires_in":1}`, `{"expires_in":"x","interval":1e9}`, `[]`, `{`, `null`, `{"expires_in":null}`} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {

@@ -17,6 +17,7 @@ import (
 const (
 	browserKey  = "browser"
 	authTimeKey = "auth_time"
+	begunKey    = "begun"
 )
 
 // interact is what happens between an authorization request and its answer: a
@@ -99,17 +100,24 @@ func (s *Server) begin(w http.ResponseWriter, r *http.Request, as *goidc.AuthnSe
 		// Consent is asked each time.
 		return goidc.StatusFailure, goidc.NewError("consent_required", "the person must be asked")
 	}
-	as.Store[browserKey] = digest(s.browsers.identify(w, r))
+	as.Store[browserKey], as.Store[begunKey] = digest(s.browsers.identify(w, r)), time.Now()
 	http.Redirect(w, r, here, http.StatusSeeOther)
 	return goidc.StatusPending, nil
 }
 
-// mustLogInAgain tells whether the client wants a fresher login than this one.
+// mustLogInAgain tells whether the client wants a fresher login than this one. The
+// library knows to the second when a session began; a person can log out and
+// come back within one.
 func mustLogInAgain(as *goidc.AuthnSession, since time.Time) bool {
-	if slices.Contains(strings.Fields(string(as.Prompt)), string(goidc.PromptTypeLogin)) && since.Unix() < int64(as.CreatedAt) {
-		return true
+	begun, ok := as.Store[begunKey].(time.Time)
+	if !ok {
+		begun = time.Unix(int64(as.CreatedAt), 0)
 	}
-	return as.MaxAuthnAgeSecs != nil && time.Since(since) > time.Duration(*as.MaxAuthnAgeSecs)*time.Second && since.Unix() < int64(as.CreatedAt)
+	if !since.Before(begun) {
+		return false
+	}
+	return slices.Contains(strings.Fields(string(as.Prompt)), string(goidc.PromptTypeLogin)) ||
+		as.MaxAuthnAgeSecs != nil && time.Since(since) > time.Duration(*as.MaxAuthnAgeSecs)*time.Second
 }
 
 func (s *Server) tryLogin(w http.ResponseWriter, r *http.Request, here string, c Client) (goidc.Status, error) {
