@@ -106,6 +106,7 @@ func (r *Reading) anonymize(ctx context.Context, u *unit, h Header, to io.Writer
 		return err
 	}
 	m.days.choose()
+	m.chooseShift()
 	m.collect = false
 	clear(m.known)
 	if !u.gzipped() {

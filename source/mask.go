@@ -31,6 +31,8 @@ type mask struct {
 	seed    maphash.Seed
 	collect bool
 	tokens  map[uint64]struct{} // words of what is masked
+	brief   map[string]struct{} // short texts that are words
+	shift   byte                // of short texts, see chooseShift
 	taken   map[uint64]uint64   // masked texts, and what each stands for
 	days    dayMove
 	narrow  bool              // the file is in Windows-1252
@@ -42,7 +44,7 @@ type mask struct {
 const mostTokens = 1 << 20
 
 func newMask() (*mask, error) {
-	m := &mask{key: make([]byte, 32), seed: maphash.MakeSeed(), known: map[string]string{}, collect: true, tokens: map[uint64]struct{}{}, taken: map[uint64]uint64{}, kinds: map[string]bool{}}
+	m := &mask{key: make([]byte, 32), seed: maphash.MakeSeed(), known: map[string]string{}, collect: true, tokens: map[uint64]struct{}{}, brief: map[string]struct{}{}, taken: map[uint64]uint64{}, kinds: map[string]bool{}}
 	_, err := rand.Read(m.key)
 	return m, err
 }
@@ -53,6 +55,7 @@ var fixedWords = regexp.MustCompile(`(?i)^(yes|no|true|false|ja|nein|oui|non|si|
 var (
 	clockOnly  = regexp.MustCompile(`^[<-]?\d{1,4}:\d\d?(:\d\d?)?([.,]\d+)?( ?[AaPp]\.?[Mm]\.?)?>?$|^-?\d{1,3}h(\d{1,2}m)?!?$|^-?\d{1,2}m$`)
 	lengthOnly = regexp.MustCompile(`^'?[+-]?(\d+([.,:]\d+)*( ?([hms]|min|std|AM|PM|am|pm)\b\.?)?|\d+([.,]\d+)?[eE][+-]?\d+|(\d+ ?h)? ?(\d+ ?m)?( ?\d+ ?s)?|PT[0-9HMS.]+)$`)
+	digits     = regexp.MustCompile(`^\d+$`)
 	hexed      = regexp.MustCompile(`^[0-9a-f]{7,}$`)
 	isoLength  = regexp.MustCompile(`^P(\d+D)?(T(\d+H)?(\d+M)?(\d+(\.\d+)?S)?)?$`)
 )
@@ -150,6 +153,9 @@ func (m *mask) text(s string) string {
 		eachToken(s, func(t string) bool {
 			if len(m.tokens) < mostTokens {
 				m.tokens[m.hash('t', t)] = struct{}{}
+				if isShort(s) && !digits.MatchString(t) {
+					m.brief[s] = struct{}{}
+				}
 			}
 			return true
 		})
@@ -164,10 +170,7 @@ func (m *mask) text(s string) string {
 		if used && owner != self {
 			continue // two texts must not become one
 		}
-		if fresh := !eachToken(out, func(t string) bool {
-			_, there := m.tokens[m.hash('t', t)]
-			return !there
-		}); fresh {
+		if !m.isNew(out) {
 			continue
 		}
 		if len(m.taken) < mostTokens {
@@ -178,6 +181,33 @@ func (m *mask) text(s string) string {
 	m.remember(s, out)
 	return out
 }
+
+// chooseShift looks for a way to shift short texts by which none becomes a word
+// of the file. Numbers are left out: where most of three digits are there, each
+// becomes another one.
+func (m *mask) chooseShift() {
+	for m.shift = range 64 {
+		clash := false
+		for s := range m.brief {
+			if clash = !m.isNew(m.letters(s, 0)); clash {
+				break
+			}
+		}
+		if !clash {
+			return
+		}
+	}
+}
+
+// isNew tells that no word of a masked text is one of the file's.
+func (m *mask) isNew(out string) bool {
+	return eachToken(out, func(t string) bool {
+		_, there := m.tokens[m.hash('t', t)]
+		return !there
+	})
+}
+
+func isShort(s string) bool { return utf8.RuneCountInString(s) <= 4 }
 
 // remember spares masking what comes up often.
 func (m *mask) remember(s, out string) {
@@ -210,8 +240,8 @@ func (m *mask) hash(kind byte, s string) uint64 {
 // become one.
 func (m *mask) letters(s string, nonce byte) string {
 	seed := s
-	if short := utf8.RuneCountInString(s) <= 4; short {
-		seed, nonce = "", 0
+	if isShort(s) {
+		seed, nonce = "", m.shift
 	}
 	mac := hmac.New(sha256.New, m.key)
 	mac.Write([]byte{'t', nonce})
