@@ -166,6 +166,24 @@ func (e *waitError) Hint() string {
 	return "the authorization server did not answer in time; nothing was uploaded, and the next run tries again; `tsupload doctor` says more"
 }
 
+// LockError says that another process held the lock of the stored tokens for as long as we waited.
+type LockError struct {
+	// Path is the lock.
+	Path string
+	// Waited is how long that was.
+	Waited time.Duration
+}
+
+// Error implements error.
+func (e *LockError) Error() string {
+	return fmt.Sprintf("another process has held %s for %s", e.Path, e.Waited)
+}
+
+// Hint tells the reader who it may be.
+func (e *LockError) Hint() string {
+	return "another tsupload (a run, the daemon, or an auth command) is asking the authorization server for a token; try again when it is done, or end it where it hangs (`fuser -v " + e.Path + "` names it on Linux)"
+}
+
 // OriginError says a request was about to carry the token to a host that is not on the list.
 type OriginError struct {
 	// Origin is where the request was going.

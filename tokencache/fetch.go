@@ -41,7 +41,7 @@ func (c *Cache) obtain(ctx context.Context, soft bool, least time.Duration) (*he
 		}
 		if c.cfg.Grant == GrantLogin {
 			// A refresh token sent twice ends the login; that is worse than a run that comes too late.
-			return nil, &UnavailableError{Endpoint: "the login", Err: fmt.Errorf("the lock is held by another process or cannot be had: %w", err)}
+			return nil, &UnavailableError{Endpoint: "the login", Err: fmt.Errorf("its lock cannot be had: %w", err)}
 		}
 		// A token too many is better than a run that waits for a stuck process.
 		c.warnLock.Do(func() {
@@ -115,11 +115,15 @@ func (c *Cache) lock(ctx context.Context, wait time.Duration) (func(), error) {
 	if err := privateDir(c.cfg.LockDir); err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, wait)
+	waiting, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	l := flock.New(filepath.Join(c.cfg.LockDir, c.loginKey+".lock"), flock.SetPermissions(0o600))
-	if _, err := l.TryLockContext(ctx, lockPoll); err != nil {
+	path := filepath.Join(c.cfg.LockDir, c.loginKey+".lock")
+	l := flock.New(path, flock.SetPermissions(0o600))
+	if _, err := l.TryLockContext(waiting, lockPoll); err != nil {
 		_ = l.Close()
+		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+			return nil, &LockError{Path: path, Waited: wait}
+		}
 		return nil, err
 	}
 	return func() { _ = l.Unlock() }, nil

@@ -10,7 +10,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"github.com/gofrs/flock"
 
 	"github.com/exampleco/tsupload/internal/login"
 	"github.com/exampleco/tsupload/internal/login/logintest"
@@ -498,4 +501,49 @@ func TestLoginLocked(t *testing.T) {
 	if !errors.As(err, &down) || s.Requests("token:refresh_token") != 0 {
 		t.Errorf("got %v after %d refreshes", err, s.Requests("token:refresh_token"))
 	}
+}
+
+// Another process holds the lock all the time: who that may be is said, and nothing is done without the lock.
+func TestLoginLockHeld(t *testing.T) {
+	t.Parallel()
+	s, dir, log := logintest.New(t), t.TempDir(), &logBuffer{}
+	cfg, entry := loginConfig(s, dir, log), logIn(t, s)
+	synctest.Test(t, func(t *testing.T) {
+		c := newLoginCache(t, cfg)
+		if err := c.Probe(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		locks, err := filepath.Glob(filepath.Join(dir, "*.lock"))
+		if err != nil || len(locks) != 1 {
+			t.Fatalf("got %v, %v", locks, err)
+		}
+		other := flock.New(locks[0])
+		if ok, err := other.TryLock(); !ok || err != nil {
+			t.Fatal(ok, err)
+		}
+		defer func() { _ = other.Unlock() }()
+		for name, do := range map[string]func(context.Context) error{
+			"probe": c.Probe,
+			"adopt": func(ctx context.Context) error { return c.Adopt(ctx, entry) },
+			"logout": func(ctx context.Context) error {
+				_, _, err := c.Logout(ctx)
+				return err
+			},
+		} {
+			err := do(t.Context())
+			held, ok := errors.AsType[*tokencache.LockError](err)
+			if !ok || held.Path != locks[0] || held.Waited != 30*time.Second || !strings.Contains(err.Error(), locks[0]) || !strings.Contains(held.Hint(), "another tsupload") {
+				t.Errorf("%s: got %v, want a LockError", name, err)
+			}
+			// Who gave up waiting is not told of a process that hangs.
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			if err := do(ctx); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("%s: got %v, want the end of the context", name, err)
+			}
+			cancel()
+		}
+		if _, err := c.Login(t.Context()); !errors.Is(err, tokencache.ErrNotFound) {
+			t.Errorf("got %v, want no login", err)
+		}
+	})
 }

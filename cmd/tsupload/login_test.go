@@ -10,10 +10,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"github.com/gofrs/flock"
 
 	"github.com/exampleco/tsupload/internal/login/logintest"
 	"github.com/exampleco/tsupload/internal/sandbox"
@@ -156,6 +160,37 @@ func TestLoginNotKept(t *testing.T) {
 	if got := strings.Join(s.Revoked(), " "); got != "refresh_token access_token" {
 		t.Errorf("revoked %q, want both tokens", got)
 	}
+}
+
+// Another process holds the lock of the login and does not give it back: nobody
+// is asked to log in, and what to do is said.
+func TestLoginLockHeld(t *testing.T) {
+	t.Parallel()
+	d := newDeskAt(t, "", "http://127.0.0.1:1", "issuer: http://127.0.0.1:1, client_id: x")
+	login := func(ctx context.Context) (code int, output string) {
+		var out bytes.Buffer
+		code = run(ctx, environment{
+			args: []string{"--config", filepath.Join(d.dir, "tsupload.yaml"), "auth", "login"}, stdout: &out, stderr: &out, getenv: func(string) string { return "" },
+		})
+		return code, out.String()
+	}
+	login(t.Context()) // nobody answers there, but the lock is made
+	locks, err := filepath.Glob(filepath.Join(d.dir, "state", "tokens", "*.lock"))
+	if err != nil || len(locks) != 1 {
+		t.Fatalf("got %v, %v", locks, err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		other := flock.New(locks[0])
+		if ok, err := other.TryLock(); !ok || err != nil {
+			t.Fatal(ok, err)
+		}
+		defer func() { _ = other.Unlock() }()
+		code, out := login(t.Context())
+		if code != exitUnreachable {
+			t.Errorf("got exit status %d, want %d", code, exitUnreachable)
+		}
+		contains(t, out, "error: lock the login: another process has held "+regexp.QuoteMeta(locks[0])+" for 30s", "hint: another tsupload")
+	})
 }
 
 // Ten processes share one login whose refresh token is good for one use, and

@@ -213,6 +213,7 @@ func exitCode(err error) int {
 		ended       *tokencache.LoginError
 		loggingIn   *login.Error
 		file        *tokencache.FileError
+		lock        *tokencache.LockError
 	)
 	switch {
 	case err == nil:
@@ -243,7 +244,7 @@ func exitCode(err error) int {
 		return exitRefused
 	case errors.As(err, &file) && file.Err == nil:
 		return exitConfig
-	case errors.As(err, &unavailable):
+	case errors.As(err, &unavailable), errors.As(err, &lock):
 		return exitUnreachable
 	case errors.As(err, &loggingIn):
 		switch loggingIn.Kind {
