@@ -80,17 +80,18 @@ func (c *Cache) Probe(ctx context.Context) error {
 
 // Adopt keeps what a login yielded: access token, refresh token where the server gave one, and the scopes granted.
 // ObtainedAt is the moment before the request; a zero ExpiresAt means that the server did not say. It replaces the login
-// before, if there was one, under the lock that a refresh holds too. An error means that nothing could be kept.
-func (c *Cache) Adopt(ctx context.Context, e Entry) error {
+// before, if there was one, under the lock that a refresh holds too. before is the refresh token of that one, which nobody
+// knows any more and the server still takes; empty where there is none. An error means that nothing could be kept.
+func (c *Cache) Adopt(ctx context.Context, e Entry) (before string, err error) {
 	if c.cfg.Store == nil {
-		return errors.New("there is no store for a login")
+		return "", errors.New("there is no store for a login")
 	}
 	if c.cfg.Grant != GrantLogin || e.AccessToken == "" {
-		return errors.New("there is no login to keep")
+		return "", errors.New("there is no login to keep")
 	}
 	unlock, err := c.lock(ctx, lockWait)
 	if err != nil {
-		return fmt.Errorf("lock the login: %w", err)
+		return "", fmt.Errorf("lock the login: %w", err)
 	}
 	defer unlock()
 	// Both are good by now, so they are kept whatever becomes of the caller.
@@ -103,6 +104,10 @@ func (c *Cache) Adopt(ctx context.Context, e Entry) error {
 		access.RefreshAt = refreshAt(access.ExpiresAt, life)
 	}
 	login.ExpiresAt, login.RefreshAt = time.Time{}, time.Time{}
+	// Some servers answer a login with the refresh token that they gave before.
+	if old, lerr := c.loadLogin(ctx); lerr == nil && old.RefreshToken != e.RefreshToken {
+		before = old.RefreshToken
+	}
 	c.unsaved = nil
 	if e.RefreshToken == "" {
 		err = c.cfg.Store.Delete(ctx, c.loginKey) // that of the person before
@@ -110,18 +115,18 @@ func (c *Cache) Adopt(ctx context.Context, e Entry) error {
 		err = c.cfg.Store.Save(ctx, c.loginKey, login)
 	}
 	if err != nil {
-		return fmt.Errorf("keep the login: %w", err)
+		return "", fmt.Errorf("keep the login: %w", err)
 	}
 	if err := c.cfg.Store.Save(ctx, c.key, access); err != nil {
 		_ = c.cfg.Store.Delete(ctx, c.loginKey) // who is told that nothing is kept gives it back
-		return fmt.Errorf("keep the access token: %w", err)
+		return "", fmt.Errorf("keep the access token: %w", err)
 	}
 	now := time.Now()
 	c.mu.Lock()
 	c.mem, c.busy, c.cool, c.busyUntil, c.rejected = hold(access, now), nil, nil, time.Time{}, nil
 	c.mu.Unlock()
 	c.forgetRefusal()
-	return nil
+	return before, nil
 }
 
 // Login tells of the login that is kept: since when its refresh token is, and the scopes that were granted. Its entry

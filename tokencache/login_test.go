@@ -66,7 +66,7 @@ func past(e tokencache.Entry) tokencache.Entry {
 
 func mustAdopt(tb testing.TB, c *tokencache.Cache, e tokencache.Entry) {
 	tb.Helper()
-	if err := c.Adopt(tb.Context(), e); err != nil {
+	if _, err := c.Adopt(tb.Context(), e); err != nil {
 		tb.Fatal(err)
 	}
 }
@@ -524,7 +524,10 @@ func TestLoginLockHeld(t *testing.T) {
 		defer func() { _ = other.Unlock() }()
 		for name, do := range map[string]func(context.Context) error{
 			"probe": c.Probe,
-			"adopt": func(ctx context.Context) error { return c.Adopt(ctx, entry) },
+			"adopt": func(ctx context.Context) error {
+				_, err := c.Adopt(ctx, entry)
+				return err
+			},
 			"logout": func(ctx context.Context) error {
 				_, _, err := c.Logout(ctx)
 				return err

@@ -39,7 +39,8 @@ on any machine can open.
 
 What the login yields is kept in the keyring of this user; where there is none,
 in a file that only this user can read, which is said. It is prolonged by being
-used, until the authorization server ends it or ` + "`tsupload auth logout`" + ` does.`,
+used, until the authorization server ends it or ` + "`tsupload auth logout`" + ` does. A
+login before is replaced, and ended at the server where that spares the new one.`,
 		Example: `  tsupload auth login                        opens a browser
   tsupload auth login --device               on a server, or over SSH
   tsupload auth login --no-browser           shows the address to open
@@ -136,13 +137,18 @@ func runLogin(ctx context.Context, a *app, opts loginOptions) error {
 		_ = cache.Revoke(context.WithoutCancel(ctx), tokens.Refresh, tokens.Access)
 		return err
 	}
-	err = cache.Adopt(ctx, tokencache.Entry{
+	before, err := cache.Adopt(ctx, tokencache.Entry{
 		AccessToken: tokens.Access, RefreshToken: tokens.Refresh, Scopes: tokens.Scopes, ObtainedAt: tokens.ObtainedAt, ExpiresAt: tokens.ExpiresAt,
 		Issuer: cfg.Auth.Issuer, ClientID: cfg.Auth.ClientID,
 	})
 	if err != nil {
 		_ = cache.Revoke(context.WithoutCancel(ctx), tokens.Refresh, tokens.Access)
 		return err
+	}
+	if before != "" && server.RevocationEndpoint != "" && !cfg.Auth.EndsLoginsTogether() {
+		if err := cache.Revoke(ctx, before, ""); err != nil {
+			a.say("note: the authorization server was not told that the login before is over, and may know it until it expires: %s", err)
+		}
 	}
 	return a.sayLogin(ctx, cfg, cache, tokens)
 }

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"os"
@@ -21,6 +22,7 @@ import (
 
 	"github.com/exampleco/tsupload/internal/login/logintest"
 	"github.com/exampleco/tsupload/internal/sandbox"
+	"github.com/exampleco/tsupload/internal/sandbox/authserver"
 	"github.com/exampleco/tsupload/internal/sandbox/sandboxtest"
 )
 
@@ -119,7 +121,9 @@ func (d *desk) tryLogIn() (string, error) {
 		d.t.Fatal(err)
 	}
 	lines := bufio.NewScanner(stderr)
+	var said strings.Builder
 	for lines.Scan() {
+		said.WriteString(lines.Text() + "\n")
 		if !strings.HasPrefix(lines.Text(), "http") {
 			continue
 		}
@@ -130,7 +134,7 @@ func (d *desk) tryLogIn() (string, error) {
 		}
 	}
 	err = cmd.Wait()
-	return out.String(), err
+	return said.String() + out.String(), err
 }
 
 // What cannot be kept, because the place went away while the person logged in,
@@ -159,6 +163,89 @@ func TestLoginNotKept(t *testing.T) {
 	}
 	if got := strings.Join(s.Revoked(), " "); got != "refresh_token access_token" {
 		t.Errorf("revoked %q, want both tokens", got)
+	}
+}
+
+// A second login ends the first at the server, and not itself.
+func TestLoginAgain(t *testing.T) {
+	bin := builtProgram(t)
+	t.Parallel()
+	d := newDesk(t, bin, time.Hour)
+	d.logIn()
+	first := d.refreshToken()
+	d.logIn()
+	if got := d.refreshToken(); got == first {
+		t.Error("the second login left the first's refresh token")
+	}
+	d.want(exitOK, "", "auth", "token", "--min-ttl", "2h")
+	resp, err := http.PostForm(d.sandbox.Issuer()+authserver.TokenPath, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {first}, "client_id": {sandbox.CLIClient}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if body, _ := io.ReadAll(resp.Body); resp.StatusCode != http.StatusBadRequest || !strings.Contains(string(body), "invalid_grant") {
+		t.Errorf("the first login lives on: %s %s", resp.Status, body)
+	}
+}
+
+// refreshToken is that of the login which is kept.
+func (d *desk) refreshToken() string {
+	d.t.Helper()
+	files, _ := filepath.Glob(filepath.Join(d.dir, "state", "tokens", "*.json"))
+	for _, name := range files {
+		content, err := os.ReadFile(name)
+		if err != nil {
+			d.t.Fatal(err)
+		}
+		if found := regexp.MustCompile(`"refresh_token":"([^"]+)"`).FindSubmatch(content); found != nil {
+			return string(found[1])
+		}
+	}
+	d.t.Fatalf("no refresh token in %v", files)
+	return ""
+}
+
+// The server cannot be told that the first login is over: the second counts all
+// the same. And where it would end the second along with the first, it is not told.
+func TestLoginAgainUntold(t *testing.T) {
+	bin := builtProgram(t)
+	t.Parallel()
+	for _, tc := range []struct {
+		name, dialect, says string
+	}{
+		{"fails", "", `note: the authorization server was not told .*HTTP 500`},
+		{"would end both", ", dialect: keycloak", ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			s := logintest.New(t)
+			s.Revoke = func(w http.ResponseWriter, form url.Values) bool {
+				if form.Get("token_type_hint") != "refresh_token" {
+					t.Errorf("got %v, want the refresh token", form)
+				}
+				w.WriteHeader(http.StatusInternalServerError)
+				return true
+			}
+			d := newDeskAt(t, bin, "http://127.0.0.1:1", fmt.Sprintf("issuer: %s, client_id: %s%s", s.Issuer(), logintest.ClientID, tc.dialect))
+			d.visit = func(address string) error {
+				resp, err := http.Get(address)
+				if err == nil {
+					err = resp.Body.Close()
+				}
+				return err
+			}
+			d.logIn()
+			first := d.refreshToken()
+			out := d.logIn()
+			if d.refreshToken() == first {
+				t.Error("the second login is not kept")
+			}
+			contains(t, out, tc.says, "logged in at")
+			if told := s.Requests("revoke") > 0; told != (tc.says != "") || strings.Contains(out, "note:") != told {
+				t.Errorf("the server was told: %t\n%s", told, out)
+			}
+			d.want(exitOK, "", "auth", "token", "--min-ttl", "2h")
+		})
 	}
 }
 

@@ -14,6 +14,8 @@ type dialect struct {
 	claims []string
 	// endpoint: assertions are made out to the token endpoint.
 	endpoint bool
+	// together: who revokes one login of a person may end the others with it.
+	together bool
 	// needsAudience says what goes wrong without an audience; empty: nothing.
 	needsAudience, audienceHint string
 }
@@ -30,7 +32,7 @@ func (a *Auth) dialect() dialect {
 	switch a.Dialect {
 	case "auth0":
 		return dialect{
-			sendsAudience: true, scope: plainScope, claims: []string{"scope", "permissions"},
+			sendsAudience: true, scope: plainScope, claims: []string{"scope", "permissions"}, together: true,
 			needsAudience: "is missing for auth0", audienceHint: "the API's identifier; without one Auth0 issues an opaque token that no API can check",
 		}
 	case "entra":
@@ -49,7 +51,7 @@ func (a *Auth) dialect() dialect {
 	case "okta":
 		return dialect{scope: plainScope, claims: []string{"scp"}, endpoint: true}
 	case "keycloak":
-		return dialect{scope: plainScope, claims: []string{"scope"}}
+		return dialect{scope: plainScope, claims: []string{"scope"}, together: true}
 	case "cognito":
 		return dialect{
 			scope:         func(audience, name string) string { return strings.TrimSuffix(audience, "/") + "/" + name },
@@ -113,6 +115,15 @@ func (l *loader) deriveAuth() {
 // SendsAudience tells whether the authorization server knows the parameter
 // audience; elsewhere the audience only says what a token should name.
 func (a *Auth) SendsAudience() bool { return a.dialect().sendsAudience }
+
+// EndsLoginsTogether tells whether the authorization server may end a login
+// along with another one, of the same person with the same client, that is
+// revoked: Keycloak ends what hangs on one session in the browser, and older
+// versions all; Auth0 deletes the grant, where a tenant is set so. Both are
+// known by their issuers too, for a dialect is optional.
+func (a *Auth) EndsLoginsTogether() bool {
+	return a.dialect().together || strings.Contains(a.Issuer, "/realms/") || strings.HasSuffix(strings.TrimSuffix(a.Issuer, "/"), ".auth0.com")
+}
 
 // TokenAudiences lists what a token may name as its audience.
 func (a *Auth) TokenAudiences() []string {

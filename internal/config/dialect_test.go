@@ -40,6 +40,26 @@ func TestDialects(t *testing.T) {
 	}
 }
 
+// A dialect is optional, so the issuer tells too.
+func TestEndsLoginsTogether(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		auth Auth
+		want bool
+	}{
+		{Auth{Dialect: "keycloak", Issuer: "https://x"}, true},
+		{Auth{Issuer: "https://x/auth/realms/work"}, true},
+		{Auth{Dialect: "auth0", Issuer: "https://login.x/"}, true},
+		{Auth{Issuer: "https://x.eu.auth0.com/"}, true},
+		{Auth{Dialect: "okta", Issuer: "https://x.okta.com/oauth2/default"}, false},
+		{Auth{Issuer: "https://notauth0.com/"}, false},
+	} {
+		if got := tt.auth.EndsLoginsTogether(); got != tt.want {
+			t.Errorf("%s at %s: got %t, want %t", tt.auth.Dialect, tt.auth.Issuer, got, tt.want)
+		}
+	}
+}
+
 // The audience goes along where the server knows it, and is compared with what
 // a token of that server names.
 func TestTokenAudiences(t *testing.T) {

@@ -28,6 +28,8 @@ type Server struct {
 	// Token, when set, may answer a token request itself, which it tells by returning true. done says that the request was
 	// carried out already and what it would be answered with.
 	Token func(w http.ResponseWriter, form url.Values) bool
+	// Revoke, when set, may answer a revocation itself, which it tells by returning true.
+	Revoke func(w http.ResponseWriter, form url.Values) bool
 	// AfterRotation, when set, is called when a refresh token was replaced, before the answer is sent.
 	AfterRotation func()
 	// Polls are the answers to polls of the device grant, in their order; the login is granted after the last.
@@ -274,6 +276,9 @@ func (s *Server) deviceCode(w http.ResponseWriter, r *http.Request) {
 func (s *Server) revoke(w http.ResponseWriter, r *http.Request) {
 	s.count("revoke")
 	_ = r.ParseForm()
+	if s.Revoke != nil && s.Revoke(w, r.PostForm) {
+		return
+	}
 	s.mu.Lock()
 	s.revoked = append(s.revoked, r.PostForm.Get("token_type_hint"))
 	if t, ok := s.tokens[r.PostForm.Get("token")]; ok {
