@@ -38,9 +38,9 @@ type desk struct {
 	visit func(address string) error
 }
 
-func newDesk(t *testing.T, bin string, ttl time.Duration) *desk {
+func newDesk(t *testing.T, bin string) *desk {
 	t.Helper()
-	s, err := sandbox.Start(context.WithoutCancel(t.Context()), sandbox.Config{TokenTTL: ttl, Passwords: map[string]string{"cy": personPassword}})
+	s, err := sandbox.Start(context.WithoutCancel(t.Context()), sandbox.Config{TokenTTL: time.Hour, Passwords: map[string]string{"cy": personPassword}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,7 +170,7 @@ func TestLoginNotKept(t *testing.T) {
 func TestLoginAgain(t *testing.T) {
 	bin := builtProgram(t)
 	t.Parallel()
-	d := newDesk(t, bin, time.Hour)
+	d := newDesk(t, bin)
 	d.logIn()
 	first := d.refreshToken()
 	d.logIn()
@@ -286,7 +286,7 @@ func TestLoginLockHeld(t *testing.T) {
 func TestLoginProcesses(t *testing.T) {
 	bin := builtProgram(t)
 	t.Parallel()
-	d := newDesk(t, bin, time.Hour)
+	d := newDesk(t, bin)
 	d.logIn()
 	before := d.sandboxTokens()
 	var wg sync.WaitGroup
@@ -346,7 +346,7 @@ func TestLoginCrash(t *testing.T) {
 	} {
 		t.Run(tc.point, func(t *testing.T) {
 			t.Parallel()
-			d := newDesk(t, bin, time.Hour)
+			d := newDesk(t, bin)
 			d.logIn()
 			d.dropAccess()
 			d.want(137, tc.point, "auth", "token")
@@ -427,7 +427,7 @@ func TestKeyringRealLogin(t *testing.T) { // one keyring for all
 	if os.Getenv("TSUPLOAD_TEST_KEYRING") != "1" {
 		t.Skip("TSUPLOAD_TEST_KEYRING is not set")
 	}
-	d := newDesk(t, builtProgram(t), time.Hour)
+	d := newDesk(t, builtProgram(t))
 	d.env = append(d.env, "DBUS_SESSION_BUS_ADDRESS="+os.Getenv("DBUS_SESSION_BUS_ADDRESS"))
 	contains(t, d.logIn(), "login is kept in  the keyring")
 	d.want(exitOK, "", "auth", "token", "--min-ttl", "2h")
