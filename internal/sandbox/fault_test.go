@@ -496,6 +496,35 @@ func TestAdminFaults(t *testing.T) {
 	}
 }
 
+// What is not understood is not passed over: an order for a fault would seem to
+// have been carried out.
+func TestAdminIsStrict(t *testing.T) {
+	t.Parallel()
+	r := start(t, sandbox.Config{})
+	for _, tt := range []struct{ path, body, code, field string }{
+		{"faults", `{"faults":[],"fault":[]}`, "unknown_field", "fault"},
+		{"secret", `{"secret":"x","valid_for":"1h"}`, "unknown_field", "valid_for"},
+		{"faults", `{"Faults":["status=500"]}`, "malformed_json", "faults"},
+		{"faults", `{"faults":[],"faults":["status=500"]}`, "malformed_json", ""},
+		{"faults", `{"faults":["status=500"]}{}`, "malformed_json", ""},
+		{"secret", `{"secret":"x"} x`, "malformed_json", ""},
+		{"faults", `{"latency":5}`, "malformed_json", "latency"},
+		{"secret", `{"secret":["x"]}`, "malformed_json", "secret"},
+		{"faults", `null`, "malformed_json", ""},
+		{"faults", `["status=500"]`, "malformed_json", ""},
+		{"faults", `{"latency":"1s"` + strings.Repeat(" ", 1<<20) + `}`, "too_large", ""},
+	} {
+		a := r.do(http.MethodPost, "/_sandbox/"+tt.path, tt.body)
+		var p struct{ Code, Field string }
+		if err := json.Unmarshal([]byte(a.body), &p); err != nil || a.status != 400 || p.Code != tt.code || p.Field != tt.field {
+			t.Errorf("%s %.60s: got %d %s", tt.path, tt.body, a.status, a.body)
+		}
+	}
+	if a := r.upload(entryJSON); a.status != 201 {
+		t.Errorf("a fault was taken all the same: got %v", a)
+	}
+}
+
 // A page in a browser can make its own name mean this machine, and then call the
 // admin endpoints as same origin (DNS rebinding).
 func TestAdminIsCalledByAddress(t *testing.T) {

@@ -2,6 +2,9 @@ package sandbox
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
 	"mime"
 	"net"
 	"net/http"
@@ -153,7 +156,7 @@ func (s *Sandbox) postFaults(w http.ResponseWriter, r *http.Request) {
 		Faults  []string `json:"faults"`
 		Latency string   `json:"latency"`
 	}
-	if !readAdmin(w, r, &body, `{"faults": [...], "latency": "..."}`) {
+	if !readAdmin(w, r, &body, "faults", "latency") {
 		return
 	}
 	var (
@@ -187,7 +190,7 @@ func (s *Sandbox) postSecret(w http.ResponseWriter, r *http.Request) {
 		Secret      string `json:"secret"`
 		OldValidFor string `json:"old_valid_for"`
 	}
-	if !readAdmin(w, r, &body, `{"secret": "...", "old_valid_for": "..."}`) {
+	if !readAdmin(w, r, &body, "secret", "old_valid_for") {
 		return
 	}
 	var keep time.Duration
@@ -206,20 +209,26 @@ func (s *Sandbox) postSecret(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
+// maxAdmin is more than all faults that there are need.
+const maxAdmin = 1 << 20
+
 // readAdmin reads the body of an admin request, or answers what is wrong with it.
-func readAdmin(w http.ResponseWriter, r *http.Request, body any, form string) bool {
+func readAdmin(w http.ResponseWriter, r *http.Request, body any, known ...string) bool {
 	// A page in a browser cannot send this type without asking first.
 	if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != "application/json" {
 		timesheets.WriteProblem(w, http.StatusUnsupportedMediaType, "unsupported_media_type", "the body must be application/json")
 		return false
 	}
-	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<20))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(body); err != nil {
-		timesheets.WriteProblem(w, http.StatusBadRequest, "malformed_json", "the body is not "+form)
+	raw, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxAdmin))
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		timesheets.WriteProblem(w, http.StatusBadRequest, "too_large", fmt.Sprintf("the body is larger than %d bytes", maxAdmin))
 		return false
 	}
-	return true
+	if err != nil {
+		timesheets.WriteProblem(w, http.StatusBadRequest, "invalid_request", "the body cannot be read")
+		return false
+	}
+	return timesheets.ReadObject(w, raw, body, known...)
 }
 
 // postApprove marks an entry approved.

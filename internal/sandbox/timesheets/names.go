@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -28,6 +29,33 @@ func checkNames(raw []byte, known ...string) *itemError {
 		}
 	}
 	return nil
+}
+
+// ReadObject reads raw, which is to be one JSON object with no other fields than
+// known, into v, or answers 400 with what is wrong with it and where.
+func ReadObject(w http.ResponseWriter, raw []byte, v any, known ...string) bool {
+	bad := &itemError{Code: "malformed_json", Message: "the body is not one JSON object", status: http.StatusBadRequest}
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &fields); err == nil && fields != nil {
+		bad = checkNames(raw, known...)
+	}
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		if bad == nil && !slices.Contains(known, name) {
+			bad = &itemError{Code: "unknown_field", Message: "the body may have " + strings.Join(known, " and "), Field: name, status: http.StatusBadRequest}
+		}
+	}
+	if bad == nil {
+		if err := json.Unmarshal(raw, v); err != nil {
+			bad = &itemError{Code: "malformed_json", Message: "a value is of the wrong type", status: http.StatusBadRequest}
+			if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+				bad.Message, bad.Field = wrong.Field+" is of the wrong type", wrong.Field
+			}
+		}
+	}
+	if bad != nil {
+		writeProblem(w, bad.code(), *bad)
+	}
+	return bad == nil
 }
 
 // readNames reads one value and returns the names that it has, where it is an
