@@ -25,6 +25,12 @@ const (
 	// stops working within it.
 	trust   = time.Minute
 	maxJWKS = 256 << 10
+
+	fetchTime = 5 * time.Second
+	// A flood of made-up key ids costs one fetch in this time, or, while the
+	// issuer is down, in the shorter one: the end of that is to be seen soon.
+	fetchEvery = 30 * time.Second
+	retryEvery = 5 * time.Second
 )
 
 var (
@@ -45,23 +51,26 @@ type verifier struct {
 }
 
 func newVerifier(ctx context.Context, cfg Config) (*verifier, error) {
-	l := &link{}
-	context.AfterFunc(ctx, l.CloseIdleConnections)
+	t := &http.Transport{}
+	context.AfterFunc(ctx, t.CloseIdleConnections)
+	return newVerifierOver(ctx, cfg, t)
+}
+
+func newVerifierOver(ctx context.Context, cfg Config, next http.RoundTripper) (*verifier, error) {
+	// The burst lets keys rotate several times in a row, as tests make them.
+	l := &link{next: next, limit: rate.NewLimiter(rate.Every(fetchEvery), 10)}
 	keys, err := keyfunc.NewDefaultOverrideCtx(ctx, []string{cfg.JWKSURL}, keyfunc.Override{
-		Client:      &http.Client{Transport: l, Timeout: 5 * time.Second},
-		HTTPTimeout: 5 * time.Second,
+		Client:      &http.Client{Transport: l},
+		HTTPTimeout: fetchTime,
 		RefreshErrorHandlerFunc: func(string) func(context.Context, error) {
 			return func(ctx context.Context, err error) {
 				cfg.Logger.WarnContext(ctx, "issuer's keys not fetched", "err", err)
 			}
 		},
-		RefreshInterval: time.Hour,
-		// The burst lets keys rotate several times in a row, as tests make them;
-		// a flood of made-up key ids still costs one fetch in 30 seconds.
-		RefreshUnknownKID: rate.NewLimiter(rate.Every(30*time.Second), 10),
-		// This bounds the wait for the limiter and the fetch behind it. The
-		// limiter gives up at once when its wait would be longer, so a flood does
-		// not hold requests; a millisecond, though, would cut off every fetch.
+		RefreshInterval:   time.Hour,
+		RefreshUnknownKID: l.limit,
+		// This bounds the wait for the limiter, which gives up at once when its
+		// wait would be longer, so that a flood does not hold requests.
 		RateLimitWaitMax: 2 * time.Second,
 	})
 	if err != nil {
@@ -172,15 +181,20 @@ func (v *verifier) blame(err error) error {
 // without a limit, and remembers whether the last fetch gave a key set: a page or
 // half an answer is an issuer that is down too, and takes no known key away.
 type link struct {
-	http.Transport
-	down atomic.Bool
+	next  http.RoundTripper
+	limit *rate.Limiter // of fetches for unknown keys
+	down  atomic.Bool
 }
 
 // RoundTrip implements http.RoundTripper.
 func (l *link) RoundTrip(r *http.Request) (*http.Response, error) {
-	resp, err := l.Transport.RoundTrip(r)
+	// Whoever waited for the limiter has next to no time left, and the fetch is
+	// for everybody.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), fetchTime)
+	defer cancel()
+	resp, err := l.next.RoundTrip(r.WithContext(ctx))
 	if err != nil {
-		l.down.Store(true)
+		l.isDown(true)
 		return nil, err
 	}
 	defer resp.Body.Close()
@@ -188,12 +202,21 @@ func (l *link) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err == nil && resp.StatusCode == http.StatusOK {
 		err = vetKeySet(body)
 	}
-	l.down.Store(err != nil || resp.StatusCode != http.StatusOK)
+	l.isDown(err != nil || resp.StatusCode != http.StatusOK)
 	if err != nil {
 		return nil, err
 	}
 	resp.Body = io.NopCloser(bytes.NewReader(body))
 	return resp, nil
+}
+
+func (l *link) isDown(down bool) {
+	l.down.Store(down)
+	every := fetchEvery
+	if down {
+		every = retryEvery
+	}
+	l.limit.SetLimit(rate.Every(every))
 }
 
 // vetKeySet tells a key set (RFC 7517 5) from anything else.

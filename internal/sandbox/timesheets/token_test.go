@@ -1,18 +1,22 @@
 package timesheets
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"io"
+	"log/slog"
 	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -210,6 +214,69 @@ func TestKeysUnavailable(t *testing.T) {
 	if w := ask(s, sign(t, key, jwt.SigningMethodES256, func(_ map[string]any, c jwt.MapClaims) { c["jti"] = "2.y" })); w.Code != 200 {
 		t.Errorf("down, known key: got %d", w.Code)
 	}
+}
+
+// A flood of unknown keys while the issuer is down neither becomes one of
+// fetches, nor puts off the end of it by more than seconds.
+func TestKeysAfterOutageAndFlood(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		is := &issuer{}
+		one, late := newKey(t), newKey(t)
+		is.publish(t, map[string]*ecdsa.PrivateKey{"one": one})
+		v, err := newVerifierOver(t.Context(), Config{Issuer: "https://issuer", Audience: "https://api", JWKSURL: "https://issuer/keys", Logger: slog.New(slog.DiscardHandler)}, roundTripper(func(r *http.Request) (*http.Response, error) {
+			is.fetches.Add(1)
+			select {
+			case <-time.After(50 * time.Millisecond):
+			case <-r.Context().Done():
+				return nil, r.Context().Err()
+			}
+			if is.down.Load() {
+				return nil, io.ErrUnexpectedEOF
+			}
+			body, err := json.Marshal(map[string]any{"keys": is.keys.Load()})
+			return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(bytes.NewReader(body))}, err
+		}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		named := func(kid string, key *ecdsa.PrivateKey) string {
+			return sign(t, key, jwt.SigningMethodES256, func(h map[string]any, _ jwt.MapClaims) { h["kid"] = kid })
+		}
+		junk := named("junk", newKey(t))
+		// fetches counts those of a minute in which somebody sends junk all the time.
+		fetches := func(want error) int64 {
+			before := is.fetches.Load()
+			for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+				if _, err := v.check(t.Context(), junk); err == nil || want != nil && !errors.Is(err, want) {
+					t.Fatalf("junk: got %v", err)
+				}
+			}
+			return is.fetches.Load() - before
+		}
+		is.down.Store(true)
+		if n := fetches(errKeysUnavailable); n < 10 || n > 10+60/5+1 {
+			t.Errorf("down: a minute of unknown keys cost %d fetches", n)
+		}
+		is.down.Store(false)
+		is.publish(t, map[string]*ecdsa.PrivateKey{"one": one, "late": late})
+		back, good := time.Now(), named("late", late)
+		for {
+			if _, err := v.check(t.Context(), good); err == nil {
+				break
+			}
+			_, _ = v.check(t.Context(), junk)
+			if time.Sleep(5 * time.Millisecond); time.Since(back) > time.Minute {
+				t.Fatal("the new key is not found")
+			}
+		}
+		if took := time.Since(back); took > 6*time.Second {
+			t.Errorf("up again: a good key was refused for %s", took)
+		}
+		if n := fetches(nil); n > 3 {
+			t.Errorf("up: a minute of unknown keys cost %d fetches", n)
+		}
+	})
 }
 
 // Whatever is no key set says nothing about a token, and takes no key away.
