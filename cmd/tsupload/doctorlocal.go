@@ -225,7 +225,7 @@ func (d *doctor) checkExport(ctx context.Context, s *config.Source) finding {
 		refs = append(refs, h.Auth.Basic.Password)
 	}
 	if h.Auth.ClientCredentials != nil {
-		refs = append(refs, h.Auth.ClientCredentials.ClientSecret)
+		refs = append(refs, h.Auth.ClientCredentials.ClientSecret, h.Auth.ClientCredentials.PrivateKey)
 	}
 	for _, v := range h.Headers {
 		refs = append(refs, v.Secret)

@@ -71,21 +71,28 @@ func (t livingTransport) CloseIdleConnections() {
 // Tokens are kept in dir beside those of uploads. What is returned with the
 // transport ends the cache.
 func (a *app) newExportTokens(h *config.HTTP, base http.RoundTripper, dir string, log *slog.Logger) (http.RoundTripper, func() error, error) {
-	c, secrets := h.Auth.ClientCredentials, a.resolver(tokencache.NewKeyring())
+	c, secrets := h.Auth.ClientCredentials.AsAuth(), a.resolver(tokencache.NewKeyring())
 	auth, err := newTransport("", 1, 30*time.Second)
 	if err != nil {
 		return nil, nil, err
 	}
 	dir = filepath.Join(dir, "tokens")
-	cache, err := tokencache.New(tokencache.Config{
+	conf := tokencache.Config{
 		Issuer: c.Issuer, TokenURL: c.TokenURL, ClientID: c.ClientID,
 		Secret: func(ctx context.Context) ([]byte, error) {
-			s, err := secrets.Read(ctx, c.ClientSecret)
+			s, err := readCredentials(ctx, secrets, c)
 			return s.Reveal(), err
 		},
-		AuthStyle: tokencache.AuthStyle(c.AuthStyle), Scopes: c.Scopes, Audience: c.Audience, CheckScope: true, As: "machine",
+		AuthStyle: tokencache.AuthStyle(c.AuthStyle), Scopes: c.Scopes, CheckScope: true, As: c.As,
 		Store: tokencache.NewFileStore(dir, log), LockDir: dir, Transport: auth, Logger: log,
-	})
+	}
+	if c.SendsAudience() {
+		conf.Audience = c.Audience
+	}
+	if assert := newAsserter(c); assert != nil {
+		conf.AuthStyle, conf.Assert = tokencache.AuthAssertion, assert
+	}
+	cache, err := tokencache.New(conf)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"fmt"
 	"io"
 	"net/http"
@@ -97,6 +100,58 @@ func TestExportTokens(t *testing.T) {
 	w.do(exitOK, "run", "--dry-run", "--source", "tracker")
 	if _, err := os.Stat(filepath.Join(w.dir, "state", "tokens")); !os.IsNotExist(err) {
 		t.Errorf("a dry run keeps a token: %v", err)
+	}
+}
+
+// TestExportTokensSigned: an export's client may sign in place of showing a
+// secret, in the way of its server.
+func TestExportTokensSigned(t *testing.T) {
+	t.Parallel()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, tt := range map[string]struct{ with, audience, sent, scope string }{
+		"plain":    {`scopes: ["batch:upload"]`, "", "hours", "batch:upload"},
+		"endpoint": {`scopes: ["batch:upload"], assertion_audience: token_endpoint`, "/token", "hours", "batch:upload"},
+		"okta":     {`dialect: okta, scopes: ["batch:upload"]`, "/token", "", "batch:upload"},
+		"entra":    {`dialect: entra`, "/token", "", "hours/.default"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g, w, p := newGuarded(t), newWorld(t), newAuthProxy(t)
+			v := &verifier{key: key.Public(), alg: "ES256", kid: "k-1", audience: p.URL + tt.audience, seen: map[string]bool{}}
+			p.set(func(w http.ResponseWriter, r *http.Request) {
+				if strings.HasPrefix(r.URL.Path, "/.well-known/") {
+					sendJSON(w, 200, fmt.Sprintf(`{"issuer":%q,"token_endpoint":%q}`, p.URL, p.URL+"/token"))
+					return
+				}
+				if err := v.check(r); err != nil {
+					sendJSON(w, 401, fmt.Sprintf(`{"error":"invalid_client","error_description":%q}`, err))
+					return
+				}
+				if got := r.PostForm; got.Get("audience") != tt.sent || got.Get("scope") != tt.scope {
+					t.Errorf("got audience %q and scope %q, want %q and %q", got.Get("audience"), got.Get("scope"), tt.sent, tt.scope)
+				}
+				sendJSON(w, 200, `{"access_token":"export-token","token_type":"Bearer","expires_in":3600}`)
+			})
+			text := keyPEM(t, key)
+			source, _, _ := strings.Cut(g.source(""), "{issuer:")
+			w.more = source + fmt.Sprintf("{issuer: %q, client_id: machine, private_key: {file: %q}, private_key_id: k-1, signing_alg: ES256, audience: hours, %s}\n", p.URL, w.write("key.pem", text), tt.with)
+			w.do(exitOK, "ledger", "create")
+			out, log := w.do(exitOK, "run", "--once", "--source", "tracker")
+			if len(g.seen) != 1 || len(v.seen) != 1 {
+				t.Errorf("got %d tokens for %d signatures, want one for one:\n%s%s", len(g.seen), len(v.seen), out, log)
+			}
+			w.write("key.pem", "no key")
+			if err := os.RemoveAll(filepath.Join(w.dir, "state", "tokens")); err != nil {
+				t.Fatal(err)
+			}
+			out, log = w.do(exitRefused, "run", "--once", "--source", "tracker")
+			if !strings.Contains(out+log, "no token for the export") || strings.Contains(out+log, "no key\n") {
+				t.Errorf("got\n%s%s", out, log)
+			}
+		})
 	}
 }
 

@@ -461,13 +461,23 @@ type ClientCredentials struct {
 	Issuer string `yaml:"issuer" check:"base_url"`
 	// Token endpoint of an authorization server without discovery. Or issuer.
 	TokenURL string `yaml:"token_url" check:"url"`
+	// The server's own way of OAuth: auth0, entra, okta, keycloak or cognito; empty: none. It decides whether audience is sent, and whom signatures are made out to.
+	Dialect string `yaml:"dialect" enum:",auth0,entra,okta,keycloak,cognito"`
 	// The client's id at the authorization server.
 	ClientID string `yaml:"client_id" required:"true"`
-	// Reference to the client's secret.
-	ClientSecret SecretRef `yaml:"client_secret" required:"true"`
+	// Reference to the client's secret. Or private_key.
+	ClientSecret SecretRef `yaml:"client_secret"`
+	// Reference to a private key that the client signs with, in place of a secret (private_key_jwt), as in auth.
+	PrivateKey SecretRef `yaml:"private_key"`
+	// Id by which the authorization server knows the private key (kid); a JWK may have its own.
+	PrivateKeyID string `yaml:"private_key_id"`
+	// Algorithm of signatures; empty: as the key has it (RS256 for RSA).
+	SigningAlg string `yaml:"signing_alg" enum:",RS256,PS256,ES256,EdDSA"`
+	// Whom signatures are made out to: issuer, or token_endpoint for servers that want its URL; empty: as the dialect has it.
+	AssertionAudience string `yaml:"assertion_audience" enum:",issuer,token_endpoint"`
 	// How the secret is presented: basic (header) or post (form).
 	AuthStyle string `yaml:"auth_style" enum:"basic,post"`
-	// Scopes to ask for.
+	// Scopes to ask for; for the dialect entra AUDIENCE/.default where there are none.
 	Scopes []string `yaml:"scopes" check:"scope"`
 	// The export's identifier at the authorization server.
 	Audience string `yaml:"audience"`

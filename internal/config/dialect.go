@@ -101,15 +101,38 @@ func (l *loader) deriveAuth() {
 	unless("auth.check_scope", func() { a.CheckScope = !d.unsaid })
 	unless("auth.scope_claims", func() { a.ScopeClaims = d.claims })
 	if a.AssertionAudience == "" {
-		a.AssertionAudience = "issuer"
-		if d.endpoint || a.Issuer == "" && a.TokenURL != "" {
-			a.AssertionAudience = "token_endpoint"
-		}
+		a.AssertionAudience = a.madeOutTo()
 		delete(c.origins, "auth.assertion_audience")
 		if d.endpoint {
 			l.inherit("auth.assertion_audience", "auth.dialect")
 		}
 	}
+}
+
+// madeOutTo is whom assertions are for where nothing else is said.
+func (a *Auth) madeOutTo() string {
+	if a.dialect().endpoint || a.Issuer == "" && a.TokenURL != "" {
+		return "token_endpoint"
+	}
+	return "issuer"
+}
+
+// AsAuth is the client of an export in the form of that of uploads, with what
+// its dialect decides.
+func (c *ClientCredentials) AsAuth() *Auth {
+	a := &Auth{
+		Issuer: c.Issuer, TokenURL: c.TokenURL, Dialect: c.Dialect, Audience: c.Audience, ClientID: c.ClientID, ClientSecret: c.ClientSecret,
+		PrivateKey: c.PrivateKey, PrivateKeyID: c.PrivateKeyID, SigningAlg: c.SigningAlg, AssertionAudience: c.AssertionAudience,
+		AuthStyle: c.AuthStyle, Scopes: c.Scopes, As: "machine",
+	}
+	if a.AssertionAudience == "" {
+		a.AssertionAudience = a.madeOutTo()
+	}
+	// The one scope there is in this grant; elsewhere nobody can guess.
+	if d := a.dialect(); d.unsaid && len(a.Scopes) == 0 && a.Audience != "" {
+		a.Scopes = []string{d.scope(a.Audience, "")}
+	}
+	return a
 }
 
 // SendsAudience tells whether the authorization server knows the parameter
@@ -183,6 +206,31 @@ func (l *loader) validateClientAuth() {
 	}
 	if a.AssertionAudience == "issuer" && a.Issuer == "" && a.TokenURL != "" {
 		l.complain("auth.assertion_audience", "needs auth.issuer", "give issuer in place of token_url, or write token_endpoint")
+	}
+}
+
+// validateExportClient checks the same of the client of an export at key.
+func (l *loader) validateExportClient(c *ClientCredentials, key string) {
+	given := func(name string) bool { return l.cfg.origins[key+"."+name] != (Origin{}) }
+	secret, signs := !c.ClientSecret.IsZero() || l.badBelow(key+".client_secret"), !c.PrivateKey.IsZero() || l.badBelow(key+".private_key")
+	switch {
+	case secret && signs:
+		l.complain(key+".private_key", "excludes client_secret", "a client has one way to prove who it is: remove one of both")
+	case !secret && !signs:
+		l.complain(key+".client_secret", "is missing", "a reference to the secret, or private_key")
+	case signs && given("auth_style"):
+		l.complain(key+".auth_style", "has no meaning without a client secret", "remove it: private_key goes into the form")
+	}
+	for _, name := range []string{"private_key_id", "signing_alg", "assertion_audience"} {
+		if given(name) && !signs {
+			l.complain(key+"."+name, "has no meaning without private_key", "remove it, or give private_key")
+		}
+	}
+	if c.AssertionAudience == "issuer" && c.Issuer == "" && c.TokenURL != "" {
+		l.complain(key+".assertion_audience", "needs issuer", "give issuer in place of token_url, or write token_endpoint")
+	}
+	if c.Dialect == "entra" && len(c.Scopes) == 0 && c.Audience == "" {
+		l.complain(key+".audience", "is missing for entra", "the export's Application ID URI, such as api://GUID; or give scopes")
 	}
 }
 

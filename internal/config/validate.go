@@ -332,6 +332,7 @@ func (l *loader) export(h *HTTP, key string) {
 			l.complain(k+".issuer", "is missing", "the issuer of the authorization server, or token_url")
 		}
 		l.repeated(k+".scopes", c.Scopes)
+		l.validateExportClient(c, k)
 	}
 	if len(given) > 1 {
 		l.complain(key+".auth", "gives several: "+strings.Join(given, ", "), "exactly one of header, basic, bearer, client_credentials")
