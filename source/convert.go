@@ -180,14 +180,12 @@ func (c *converter) fill(e *timesheet.Entry, rec *record, part *partial) (skip t
 	if why := c.noWork(rec); why != "" {
 		return why, nil
 	}
-	f = c.person(e, v.Person)
+	who := c.person(e, v.Person)
 	part.person = e.Person
 
 	c.start, c.end = moment{}, moment{}
 	start, end := &c.start, &c.end
-	if g := c.when(e, rec, start, end); g != nil {
-		f = first(f, g)
-	} else {
+	if f = c.when(e, rec, start, end); f == nil {
 		part.day, part.hasDay = e.Day, true
 	}
 	sec, skip, g := c.duration(rec, start, end)
@@ -196,16 +194,26 @@ func (c *converter) fill(e *timesheet.Entry, rec *record, part *partial) (skip t
 		part.duration, part.hasHours = sec, true
 	}
 	e.Duration, v.Seconds = sec, sec
-	if f != nil || skip != "" {
+	stranger := who != nil && v.Person != "" && who.reason == timesheet.ReasonUnknownUser
+	switch {
+	case f != nil || who != nil && !stranger:
 		// A timer still running or a row of no length is no work, but a row that
 		// is broken besides is shown as broken.
-		if f != nil {
-			skip = ""
-		}
-		return skip, f
+		return "", first(who, f)
+	case skip != "":
+		return skip, nil
 	}
 	c.instants(e, start, end)
+	skip, f = c.what(e, rec)
+	if stranger {
+		return "", who
+	}
+	return skip, f
+}
 
+// what reads what the time was for, and judges the entry as a whole.
+func (c *converter) what(e *timesheet.Entry, rec *record) (timesheet.Reason, *fault) {
+	v := &c.values
 	e.Task, e.Notes = v.Task, v.Notes
 	if e.Task == "" {
 		e.Task = c.cfg.Defaults.Task
@@ -236,7 +244,7 @@ func (c *converter) fill(e *timesheet.Entry, rec *record, part *partial) (skip t
 	if f := c.plausible(e); f != nil {
 		return "", f
 	}
-	c.ranged = start.set && rec.End != "" && c.t.has(fieldEnd)
+	c.ranged = c.start.set && rec.End != "" && c.t.has(fieldEnd)
 	if most := c.cfg.Rules.ForgottenTimer; e.Hold == "" && most > 0 && e.Duration > most && c.ranged {
 		e.Hold = timesheet.ReasonForgot
 	}
