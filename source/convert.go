@@ -89,16 +89,18 @@ func (c *converter) convert(rec *record, why string, fr *frame, number int) *tim
 	switch {
 	case f != nil:
 		c.reject(f, fr, &part)
+		if part.stranger {
+			c.identify(e)
+			c.rejection.Entry = e.Key
+		}
 		return &c.row
 	case skip != "":
 		return c.skip(skip)
 	}
-	e.Digest = c.hasher.Digest(&c.values)
+	c.identify(e)
 	if e.ID == "" {
-		e.Key = c.hasher.ContentKey(c.cfg.ID, e.Digest, c.seen.occurrence(&e.Digest))
 		return c.take(e)
 	}
-	e.Key = c.hasher.IDKey(c.cfg.ID, e.ID)
 	switch c.seen.id(&e.Key, &e.Digest) {
 	case idSame:
 		return c.skip(timesheet.ReasonDuplicate)
@@ -121,6 +123,16 @@ func (c *converter) convert(rec *record, why string, fr *frame, number int) *tim
 	return c.take(e)
 }
 
+// identify gives e its Digest and Key.
+func (c *converter) identify(e *timesheet.Entry) {
+	e.Digest = c.hasher.Digest(&c.values)
+	if e.ID == "" {
+		e.Key = c.hasher.ContentKey(c.cfg.ID, e.Digest, c.seen.occurrence(&e.Digest))
+		return
+	}
+	e.Key = c.hasher.IDKey(c.cfg.ID, e.ID)
+}
+
 func (c *converter) take(e *timesheet.Entry) *timesheet.Row {
 	c.row.Entry = e
 	if c.ranged {
@@ -138,6 +150,7 @@ func (c *converter) skip(why timesheet.Reason) *timesheet.Row {
 // partial says how far a row could be read.
 type partial struct {
 	person           string
+	stranger         bool // all is well but for the person, whom the people map does not have
 	hasDay, hasHours bool
 	day              timesheet.Day
 	duration         timesheet.Seconds
@@ -206,6 +219,7 @@ func (c *converter) fill(e *timesheet.Entry, rec *record, part *partial) (skip t
 	c.instants(e, start, end)
 	skip, f = c.what(e, rec)
 	if stranger {
+		part.stranger = f == nil && skip == ""
 		return "", who
 	}
 	return skip, f

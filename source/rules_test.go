@@ -169,6 +169,25 @@ func TestStrangersWithoutWork(t *testing.T) {
 	}
 }
 
+// A row that is refused for its person alone names the entry that it would be.
+func TestStrangersEntry(t *testing.T) {
+	t.Parallel()
+	const row = "Eve,2026-11-16,P,1\n"
+	known := must(t, text("user,date,project,hours\n"+row+row))
+	cfg := text("user,date,project,hours\n" + row + row + "Eve,2026-11-16,,1\nEve,1999-11-16,P,1\n")
+	cfg.People = map[string]string{"Ada": "u-1"}
+	var got, want []timesheet.Key
+	for _, r := range must(t, cfg).rejected {
+		got = append(got, r.Entry)
+	}
+	for _, e := range known.entries {
+		want = append(want, e.Key)
+	}
+	if diff := cmp.Diff(append(want, timesheet.Key{}, timesheet.Key{}), got); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // The date order may be plain only at the end of the file.
 func TestDateOrder(t *testing.T) {
 	t.Parallel()
