@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"maps"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -28,8 +29,8 @@ type step struct {
 }
 
 // writer is the goroutine that owns the writing connection while lanes send.
-// It takes every step that waits and commits them together, without a timer:
-// while one commit is being synced, the next steps gather.
+// It takes every step that waits, or is about to, and commits them together,
+// without a timer: while one commit is being synced, the next steps gather.
 type writer struct {
 	l     *Ledger
 	steps chan step
@@ -102,6 +103,7 @@ func (w *writer) loop() {
 	var steps []step
 	for s := range w.steps {
 		steps = append(steps[:0], s)
+		let := 0 // who was there when the others were let go first
 	gather:
 		for len(steps) < cap(w.steps) {
 			select {
@@ -111,7 +113,13 @@ func (w *writer) loop() {
 				}
 				steps = append(steps, s)
 			default:
-				break gather
+				if let == len(steps) {
+					break gather
+				}
+				// Lanes that could run have not come this far where cores are
+				// short; for those that wait for the network it takes no time.
+				let = len(steps)
+				runtime.Gosched()
 			}
 		}
 		err := rescue.Do(func() error { return w.commit(steps) })
