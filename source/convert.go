@@ -89,16 +89,18 @@ func (c *converter) convert(rec *record, why string, fr *frame, number int) *tim
 	switch {
 	case f != nil:
 		c.reject(f, fr, &part)
+		if part.stranger {
+			c.identify(e)
+			c.rejection.Entry = e.Key
+		}
 		return &c.row
 	case skip != "":
 		return c.skip(skip)
 	}
-	e.Digest = c.hasher.Digest(&c.values)
+	c.identify(e)
 	if e.ID == "" {
-		e.Key = c.hasher.ContentKey(c.cfg.ID, e.Digest, c.seen.occurrence(&e.Digest))
 		return c.take(e)
 	}
-	e.Key = c.hasher.IDKey(c.cfg.ID, e.ID)
 	switch c.seen.id(&e.Key, &e.Digest) {
 	case idSame:
 		return c.skip(timesheet.ReasonDuplicate)
@@ -121,6 +123,16 @@ func (c *converter) convert(rec *record, why string, fr *frame, number int) *tim
 	return c.take(e)
 }
 
+// identify gives e its Digest and Key.
+func (c *converter) identify(e *timesheet.Entry) {
+	e.Digest = c.hasher.Digest(&c.values)
+	if e.ID == "" {
+		e.Key = c.hasher.ContentKey(c.cfg.ID, e.Digest, c.seen.occurrence(&e.Digest))
+		return
+	}
+	e.Key = c.hasher.IDKey(c.cfg.ID, e.ID)
+}
+
 func (c *converter) take(e *timesheet.Entry) *timesheet.Row {
 	c.row.Entry = e
 	if c.ranged {
@@ -138,6 +150,7 @@ func (c *converter) skip(why timesheet.Reason) *timesheet.Row {
 // partial says how far a row could be read.
 type partial struct {
 	person           string
+	stranger         bool // all is well but for the person, whom the people map does not have
 	hasDay, hasHours bool
 	day              timesheet.Day
 	duration         timesheet.Seconds
@@ -180,14 +193,12 @@ func (c *converter) fill(e *timesheet.Entry, rec *record, part *partial) (skip t
 	if why := c.noWork(rec); why != "" {
 		return why, nil
 	}
-	f = c.person(e, v.Person)
+	who := c.person(e, v.Person)
 	part.person = e.Person
 
 	c.start, c.end = moment{}, moment{}
 	start, end := &c.start, &c.end
-	if g := c.when(e, rec, start, end); g != nil {
-		f = first(f, g)
-	} else {
+	if f = c.when(e, rec, start, end); f == nil {
 		part.day, part.hasDay = e.Day, true
 	}
 	sec, skip, g := c.duration(rec, start, end)
@@ -196,16 +207,27 @@ func (c *converter) fill(e *timesheet.Entry, rec *record, part *partial) (skip t
 		part.duration, part.hasHours = sec, true
 	}
 	e.Duration, v.Seconds = sec, sec
-	if f != nil || skip != "" {
+	stranger := who != nil && v.Person != "" && who.reason == timesheet.ReasonUnknownUser
+	switch {
+	case f != nil || who != nil && !stranger:
 		// A timer still running or a row of no length is no work, but a row that
 		// is broken besides is shown as broken.
-		if f != nil {
-			skip = ""
-		}
-		return skip, f
+		return "", first(who, f)
+	case skip != "":
+		return skip, nil
 	}
 	c.instants(e, start, end)
+	skip, f = c.what(e, rec)
+	if stranger {
+		part.stranger = f == nil && skip == ""
+		return "", who
+	}
+	return skip, f
+}
 
+// what reads what the time was for, and judges the entry as a whole.
+func (c *converter) what(e *timesheet.Entry, rec *record) (timesheet.Reason, *fault) {
+	v := &c.values
 	e.Task, e.Notes = v.Task, v.Notes
 	if e.Task == "" {
 		e.Task = c.cfg.Defaults.Task
@@ -236,7 +258,7 @@ func (c *converter) fill(e *timesheet.Entry, rec *record, part *partial) (skip t
 	if f := c.plausible(e); f != nil {
 		return "", f
 	}
-	c.ranged = start.set && rec.End != "" && c.t.has(fieldEnd)
+	c.ranged = c.start.set && rec.End != "" && c.t.has(fieldEnd)
 	if most := c.cfg.Rules.ForgottenTimer; e.Hold == "" && most > 0 && e.Duration > most && c.ranged {
 		e.Hold = timesheet.ReasonForgot
 	}

@@ -149,6 +149,45 @@ func TestMaps(t *testing.T) {
 	}
 }
 
+// Of a timer that runs and of a row of no length nothing would be sent, whoever
+// it is of. What is broken besides, or says of nobody, is still shown.
+func TestStrangersWithoutWork(t *testing.T) {
+	t.Parallel()
+	const stranger = `rejected: "Eve" is not in the people map`
+	for row, want := range map[string]string{
+		"Eve,2026-11-16,P,09:00,":       "2 skipped: running",
+		"Eve,2026-11-16,P,09:00,09:00":  "2 skipped: zero",
+		"Eve,2026-11-16,P,09:00,10:00":  stranger,
+		"Eve,2026-11-16,P,9.x,":         stranger,
+		"Eve,2026-13-16,P,09:00,":       stranger,
+		",2026-11-16,P,09:00,":          "rejected: the row does not say whose time it is",
+		"E\u200bve,2026-11-16,P,09:00,": "rejected: the person's name contains invisible or control characters",
+	} {
+		cfg := text("user,date,project,start,end\n" + row + "\n")
+		cfg.People = map[string]string{"Ada": "u-1"}
+		must(t, cfg).expect(t, want)
+	}
+}
+
+// A row that is refused for its person alone names the entry that it would be.
+func TestStrangersEntry(t *testing.T) {
+	t.Parallel()
+	const row = "Eve,2026-11-16,P,1\n"
+	known := must(t, text("user,date,project,hours\n"+row+row))
+	cfg := text("user,date,project,hours\n" + row + row + "Eve,2026-11-16,,1\nEve,1999-11-16,P,1\n")
+	cfg.People = map[string]string{"Ada": "u-1"}
+	var got, want []timesheet.Key
+	for _, r := range must(t, cfg).rejected {
+		got = append(got, r.Entry)
+	}
+	for _, e := range known.entries {
+		want = append(want, e.Key)
+	}
+	if diff := cmp.Diff(append(want, timesheet.Key{}, timesheet.Key{}), got); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // The date order may be plain only at the end of the file.
 func TestDateOrder(t *testing.T) {
 	t.Parallel()

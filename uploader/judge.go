@@ -38,6 +38,7 @@ type judgement struct {
 	withdrawn       []timesheet.Packed // planned, never sent, gone from the source
 	released        []timesheet.Packed // held or refused for what is no longer so
 	missing         []timesheet.Packed // sent, gone from the source
+	back            []timesheet.Packed // flagged as missing, but in rows that are refused
 	rounded         []timesheet.Packed // planned, with no time left of the rounded day
 	roundings       []timesheet.Rounded
 	// kept are entries that do not go out, with why: what follows of the same row
@@ -113,7 +114,7 @@ func (p *plan) judge(survey *timesheet.Survey) error {
 		return err
 	}
 	p.report.Withdrawn, p.report.Missing = len(v.withdrawn), len(v.missing)
-	return p.tx.Missing(v.missing, back)
+	return p.tx.Missing(v.missing, append(back, v.back...))
 }
 
 // window is the days on which everything absent is gone, also where the read
@@ -191,6 +192,12 @@ func (p *plan) judgePerson(v *judgement, name string, day timesheet.Day, d *pers
 	here := d.absent[:0]
 	for i := range d.absent {
 		k := &d.absent[i]
+		if atAPI(k.State) && p.strangers[k.Key.ID()] {
+			if err := p.stranger(v, d, k); err != nil {
+				return err
+			}
+			continue
+		}
 		elsewhere, err := p.elsewhere(k)
 		if err != nil {
 			return err
@@ -286,6 +293,26 @@ func (p *plan) judgePerson(v *judgement, name string, day timesheet.Day, d *pers
 	p.roundDay(v, name, day, &d.lines)
 	if p.feed.Overlap == OverlapWarn {
 		p.report.Overlaps += overlapsOn(d.added)
+	}
+	return nil
+}
+
+// stranger takes an entry that was sent, and whose row is refused now because of
+// its person, for what it is: not gone.
+func (p *plan) stranger(v *judgement, d *personDay, k *timesheet.Known) error {
+	d.total += k.Seconds
+	if p.feed.Rounding.Unit > 0 || k.Rounding != 0 {
+		d.lines.known(k, nil)
+	}
+	if k.State == timesheet.StateSent {
+		p.report.Strangers++
+	}
+	for key := k.Key; k != nil; key = key.Next() {
+		v.back = append(v.back, key)
+		var err error
+		if k, err = p.tx.Peek(key.Next()); err != nil {
+			return err
+		}
 	}
 	return nil
 }

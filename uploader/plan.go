@@ -51,7 +51,7 @@ func (u *Uploader) planFeed(ctx context.Context, feed *Feed, s *SourceReport) er
 		return err
 	}
 	defer tx.Rollback()
-	p := &plan{cfg: &u.cfg, feed: feed, tx: tx, report: s, assumed: assumed, lanes: u.cfg.API.lanes(), bad: map[[12]byte]bool{}, refused: map[personOn]bool{}, renewed: map[timesheet.Packed]uint64{}, overlaps: newOverlaps(feed), changes: map[timesheet.Packed]timesheet.Seconds{}}
+	p := &plan{cfg: &u.cfg, feed: feed, tx: tx, report: s, assumed: assumed, lanes: u.cfg.API.lanes(), bad: map[[12]byte]bool{}, refused: map[personOn]bool{}, strangers: map[[12]byte]bool{}, renewed: map[timesheet.Packed]uint64{}, overlaps: newOverlaps(feed), changes: map[timesheet.Packed]timesheet.Seconds{}}
 	if survey.Window != nil {
 		p.people = map[string]bool{}
 	}
@@ -164,6 +164,9 @@ type plan struct {
 	// refused are the days of people that have refused rows: the read has rows
 	// of them, if no entries.
 	refused map[personOn]bool
+	// strangers are the ids of entries whose rows are refused for their person
+	// alone: the read has them.
+	strangers map[[12]byte]bool
 	// renewed are known entries that this plan has planned anew, with the short
 	// Digest of their content.
 	renewed map[timesheet.Packed]uint64
@@ -222,6 +225,9 @@ func (p *plan) reject(r *timesheet.Rejection) error {
 	}
 	if r.HasDay {
 		p.refused[personOn{r.Person, r.Day}] = true
+	}
+	if r.Entry != (timesheet.Key{}) {
+		p.strangers[r.Entry.Packed(r.Day).ID()] = true
 	}
 	state, err := p.tx.Reject(r)
 	if err != nil {

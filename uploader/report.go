@@ -67,6 +67,7 @@ type SourceReport struct {
 	Mended          int // rejected rows that are gone from the file
 	Withdrawn       int // planned entries that are gone from the source
 	Missing         int // sent entries that are gone from the source
+	Strangers       int // sent entries whose rows are refused now, for their person
 	Overlaps        int
 	// Split is how many more entries there are than rows, because rows over
 	// midnight are planned in parts.
@@ -247,6 +248,7 @@ type sourceJSON struct {
 	Outcomes        []outcomeJSON
 	Weeks           []weekJSON
 	Missing         int
+	Strangers       int `json:",omitempty"`
 	Overlaps        int
 	Split           int    `json:",omitempty"`
 	Rounding        string `json:",omitempty"`
@@ -269,7 +271,7 @@ type weekJSON struct {
 func (s *SourceReport) MarshalJSON() ([]byte, error) {
 	j := sourceJSON{
 		Files: s.Files, Notes: s.Notes, Complete: s.Complete, Rows: s.Rows, Seconds: s.Seconds, Outside: s.Outside, Window: s.Window,
-		Missing: s.Missing, Overlaps: s.Overlaps, Split: s.Split, Rounding: s.Rounding,
+		Missing: s.Missing, Strangers: s.Strangers, Overlaps: s.Overlaps, Split: s.Split, Rounding: s.Rounding,
 	}
 	for o, t := range s.Outcomes {
 		j.Outcomes = append(j.Outcomes, outcomeJSON{o, *t})
@@ -290,7 +292,7 @@ func (s *SourceReport) UnmarshalJSON(b []byte) error {
 	}
 	s.init()
 	s.Files, s.Notes, s.Complete, s.Rows, s.Seconds, s.Outside, s.Window = j.Files, j.Notes, j.Complete, j.Rows, j.Seconds, j.Outside, j.Window
-	s.Missing, s.Overlaps, s.Split, s.Rounding = j.Missing, j.Overlaps, j.Split, j.Rounding
+	s.Missing, s.Strangers, s.Overlaps, s.Split, s.Rounding = j.Missing, j.Strangers, j.Overlaps, j.Split, j.Rounding
 	for _, o := range j.Outcomes {
 		s.Outcomes[o.Outcome] = &Tally{Rows: o.Rows, Seconds: o.Seconds}
 	}

@@ -167,6 +167,10 @@ func sourceNotes(s *uploader.SourceReport) (notes []string) {
 			s.Missing, "sent entry is gone from the source; what was sent stays, mend it in Timesheets if need be",
 			"sent entries are gone from the source; what was sent stays, mend it in Timesheets if need be",
 		},
+		{
+			s.Strangers, "sent entry is not gone, but its row is refused now: unknown person; what was sent stays",
+			"sent entries are not gone, but their rows are refused now: unknown person; what was sent stays",
+		},
 	} {
 		switch n.n {
 		case 0:
@@ -334,7 +338,7 @@ func reportJSON(w io.Writer, r *uploader.Report, waiting []*timesheet.Waiting) e
 		line := map[string]any{
 			"type": "source", "schema": 1, "dry_run": r.DryRun, "name": s.Name, "rows": s.Rows, "seconds": s.Seconds, "unchanged": s.Unchanged,
 			"outside": s.Outside, "outcomes": outcomes, "files": files, "notes": s.Notes, "weeks": weeksJSON(s),
-			"overlaps": s.Overlaps, "mended": s.Mended, "withdrawn": s.Withdrawn, "missing": s.Missing, "rounding": s.Rounding, "split": s.Split,
+			"overlaps": s.Overlaps, "mended": s.Mended, "withdrawn": s.Withdrawn, "missing": s.Missing, "sent_refused": s.Strangers, "rounding": s.Rounding, "split": s.Split,
 		}
 		if s.Err != nil {
 			line["error"], line["hint"] = s.Err.Error(), hintOf(s.Err)

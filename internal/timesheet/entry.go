@@ -232,8 +232,11 @@ const (
 // Rejection is a permanent refusal of a row or entry, with what a person needs
 // to mend it.
 type Rejection struct {
-	Origin  Origin
-	Key     Key // identity of the refused row: its values as read and its occurrence
+	Origin Origin
+	Key    Key // identity of the refused row: its values as read and its occurrence
+	// Entry is the identity of the entry that the row would be if its person were
+	// known; zero where that is not all that is wrong.
+	Entry   Key
 	Reason  Reason
 	Column  string // the header of the column at fault; empty where the whole row is
 	Message string // what is wrong, one sentence without a full stop
