@@ -28,6 +28,13 @@ func (c *client) check(v *verdict, req *request, resp *http.Response, body []byt
 		v.class, v.detail = Unknown, "status 207 answers a batch, and none was sent"
 		return
 	}
+	if !c.plainlySent(v, req, body) {
+		c.checkThoroughly(v, req, body)
+	}
+}
+
+// checkThoroughly is check for an answer to one entry in any form.
+func (c *client) checkThoroughly(v *verdict, req *request, body []byte) {
 	if !json.Valid(body) {
 		v.class, v.detail = Unknown, "the answer is not one complete JSON value"+looksLike(body)
 		return
@@ -49,6 +56,27 @@ func (c *client) check(v *verdict, req *request, resp *http.Response, body []byt
 	if _, sent := c.enc.sent("id", e, key); sent {
 		v.id = "" // it echoes ours
 	}
+}
+
+// plainlySent deals with the usual case: the answer gives an id, or says
+// something about the entry, and echoes nothing but what was sent, as it was.
+func (c *client) plainlySent(v *verdict, req *request, body []byte) bool {
+	e, key := &req.parcel.Entries[req.positions[0]], req.parcel.Keys[req.positions[0]]
+	var id []byte
+	if !scanObject(body, func(name, value []byte) bool {
+		want, sent := c.enc.sent(string(name), e, key)
+		if sent {
+			return bytes.Equal(want, value)
+		}
+		if string(name) == "id" {
+			id = bytes.Trim(value, `"`)
+		}
+		return true
+	}) {
+		return false
+	}
+	v.answer, v.id = bytes.Clone(body[:min(len(body), keptAnswer)]), clip(string(id), 200)
+	return true
 }
 
 func looksLike(body []byte) string {

@@ -73,3 +73,17 @@ func BenchmarkAnswer(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/entry")
 }
+
+// BenchmarkSingleAnswer reads the usual answer to one entry.
+func BenchmarkSingleAnswer(b *testing.B) {
+	c := benchClient(b, API{URL: "http://127.0.0.1"})
+	req := &request{parcel: benchParcel(1), positions: positionsOf(1)}
+	body := []byte(`{"id":1000}`)
+	b.ReportAllocs()
+	for b.Loop() {
+		v := verdict{class: Accepted}
+		if c.check(&v, req, &http.Response{StatusCode: http.StatusCreated}, body); v.class != Accepted {
+			b.Fatal(v.detail)
+		}
+	}
+}

@@ -134,3 +134,69 @@ func (s *scanner) member(name string, item *scannedItem) (ok bool) {
 	}
 	return ok
 }
+
+// value reads a string or a number as it stands there; nil where it is neither,
+// or not of the usual form.
+func (s *scanner) value() []byte {
+	if s.peek('"') {
+		from := s.at
+		if s.text() == nil {
+			return nil
+		}
+		return s.b[from:s.at:s.at]
+	}
+	from := s.at
+	if whole := s.digits(); whole == 0 || whole > 1 && s.b[from] == '0' {
+		return nil
+	}
+	if s.at < len(s.b) && s.b[s.at] == '.' {
+		s.at++
+		if s.digits() == 0 {
+			return nil
+		}
+	}
+	return s.b[from:s.at:s.at]
+}
+
+func (s *scanner) digits() (n int) {
+	for ; s.at < len(s.b) && s.b[s.at] >= '0' && s.b[s.at] <= '9'; s.at++ {
+		n++
+	}
+	return n
+}
+
+// scanObject reads an object whose members are strings and numbers, as the
+// answer to one entry usually is; seen is called with each member and its value
+// as it stands there. Like scanItems it reports false for anything
+// unusual, and where a name comes twice.
+func scanObject(b []byte, seen func(name, value []byte) bool) bool {
+	const most = 16
+	var names [most][]byte
+	s := scanner{b: b}
+	if !s.byte('{') {
+		return false
+	}
+	for n := range most {
+		name := s.text()
+		if name == nil || !s.byte(':') {
+			return false
+		}
+		for _, other := range names[:n] {
+			if string(other) == string(name) {
+				return false
+			}
+		}
+		names[n] = name
+		value := s.value()
+		if value == nil || !seen(name, value) {
+			return false
+		}
+		if s.byte('}') {
+			return s.end()
+		}
+		if !s.byte(',') {
+			return false
+		}
+	}
+	return false
+}
