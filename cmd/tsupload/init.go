@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/spf13/cobra"
 
@@ -100,13 +101,32 @@ type initiation struct {
 
 func runInit(ctx context.Context, a *app, opts *initOptions, ask *asker) error {
 	n := &initiation{app: a, initOptions: opts, ask: ask}
+	// Nothing is under way that the first signal would have to wait for.
+	ctx, cancel := context.WithCancel(ctx)
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		select {
+		case <-a.stopping:
+			cancel()
+		case <-ctx.Done():
+		}
+	})
+	defer watching.Wait()
+	defer cancel()
 	err := n.run(ctx)
-	if errors.Is(err, errStopped) {
-		a.say("nothing was written")
-		return context.Canceled
+	if errors.Is(err, errStopped) || errors.Is(err, context.Canceled) {
+		return stoppedError{}
 	}
 	return err
 }
+
+// stoppedError is the end of a command by a signal before it has written
+// anything.
+type stoppedError struct{}
+
+func (stoppedError) Error() string { return "stopped by a signal; nothing was written" }
+
+func (stoppedError) Unwrap() error { return context.Canceled }
 
 func (n *initiation) run(ctx context.Context) error {
 	if n.out == "" {

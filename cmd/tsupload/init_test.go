@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"os"
@@ -109,16 +110,38 @@ func TestInitInterrupted(t *testing.T) {
 	rest, _ := io.ReadAll(prompts)
 	select {
 	case err := <-ended:
-		if !errors.Is(err, t.Context().Err()) && !strings.Contains(err.Error(), "canceled") {
+		if !errors.Is(err, context.Canceled) || err.Error() != "stopped by a signal; nothing was written" {
 			t.Errorf("got %v", err)
 		}
 	case <-time.After(10 * time.Second):
 		t.Fatal("it still waits for an answer")
 	}
-	if !strings.Contains(string(rest), "nothing was written") {
+	if string(rest) != "\n" {
 		t.Errorf("got %q", rest)
 	}
 	if names, err := os.ReadDir(dir); err != nil || len(names) != 0 {
 		t.Errorf("got %v, %v", names, err)
+	}
+}
+
+// All that an interrupt says is one plain line, beside its status.
+func TestInitInterruptedStatus(t *testing.T) {
+	t.Parallel()
+	terminal, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
+	if err != nil || !isTerminalFd(terminal.Fd()) {
+		t.Skip("there is no terminal to be had")
+	}
+	defer terminal.Close()
+	out := filepath.Join(t.TempDir(), "tsupload.yaml")
+	signals := make(chan os.Signal, 1)
+	signals <- os.Interrupt
+	var stdout, stderr bytes.Buffer
+	code := run(t.Context(), environment{
+		args: []string{"init", "--out", out, "../../testdata/export/week47.csv"}, stdin: terminal, stdout: &stdout, stderr: &stderr,
+		getenv: func(string) string { return "" }, signals: signals,
+	})
+	const want = "time zone of the export, such as Europe/Berlin: \ntsupload: error: stopped by a signal; nothing was written\n"
+	if code != 130 || stdout.Len() > 0 || stderr.String() != want || exists(out) {
+		t.Errorf("got exit %d, %q, %q", code, stdout.String(), stderr.String())
 	}
 }
