@@ -103,10 +103,12 @@ func newClient(a *API, transport http.RoundTripper, log *slog.Logger) (*client, 
 	if a.RateLimit > 0 {
 		c.limiter = rate.NewLimiter(rate.Limit(a.RateLimit), 1)
 	}
+	if transport == nil {
+		transport = http.DefaultTransport
+	}
 	c.http = &retryablehttp.Client{
 		HTTPClient: &http.Client{
-			Transport: transport,
-			Timeout:   a.Timeout, // of one attempt
+			Transport: bounded{transport, a.Timeout},
 			// A redirect would turn the POST into a GET, or carry people's hours elsewhere.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
