@@ -16,7 +16,7 @@ import (
 type api struct {
 	base   string // of the URL, where the configuration gives none
 	path   string // with {{params}}
-	params []param
+	params []APIParam
 	// query and headers may contain {{params}}; what is empty then is left out.
 	query   map[string]string
 	headers map[string]string
@@ -34,11 +34,11 @@ type api struct {
 	skip     []skipRule
 }
 
-// param is a parameter of a preset.
-type param struct {
-	name     string
-	required bool
-	what     string // for hints
+// APIParam is a parameter of a preset.
+type APIParam struct {
+	Name     string
+	Required bool
+	What     string // it is, for hints
 }
 
 // authKind is how the tracker's token is presented.
@@ -83,6 +83,13 @@ func (r *skipRule) match(value string) bool {
 // APIs lists the presets that HTTP.Preset can name.
 func APIs() []string { return slices.Sorted(maps.Keys(apis)) }
 
+// APIParams lists the parameters of a preset that HTTP.Preset can name, and tells
+// whether it needs a URL too.
+func APIParams(name string) (params []APIParam, ownURL bool) {
+	a := apis[name]
+	return slices.Clone(a.params), a.base == ""
+}
+
 // CheckPreset checks what a configuration says beside HTTP.Preset. The error
 // has a hint.
 func CheckPreset(name string, params map[string]string, address string) error {
@@ -92,9 +99,9 @@ func CheckPreset(name string, params map[string]string, address string) error {
 	}
 	var known []string
 	for _, p := range a.params {
-		known = append(known, p.name)
-		if p.required && params[p.name] == "" {
-			return &Error{Message: name + " needs params." + p.name, HintText: p.what}
+		known = append(known, p.Name)
+		if p.Required && params[p.Name] == "" {
+			return &Error{Message: name + " needs params." + p.Name, HintText: p.What}
 		}
 	}
 	for _, given := range slices.Sorted(maps.Keys(params)) {
@@ -116,8 +123,8 @@ func (h *HTTP) apply(cfg *Config) error {
 	a := apis[h.Preset]
 	var plain, escaped []string
 	for _, p := range a.params {
-		plain = append(plain, "{{"+p.name+"}}", h.Params[p.name])
-		escaped = append(escaped, "{{"+p.name+"}}", url.PathEscape(h.Params[p.name]))
+		plain = append(plain, "{{"+p.Name+"}}", h.Params[p.Name])
+		escaped = append(escaped, "{{"+p.Name+"}}", url.PathEscape(h.Params[p.Name]))
 	}
 	fill := strings.NewReplacer(plain...).Replace
 	h.URL = strings.TrimRight(cmp.Or(h.URL, a.base), "/") + strings.NewReplacer(escaped...).Replace(a.path)

@@ -232,7 +232,7 @@ func TestPresetsFaults(t *testing.T) {
 	for _, name := range APIs() {
 		params := map[string]string{}
 		for _, p := range apis[name].params {
-			params[p.name] = "1"
+			params[p.Name] = "1"
 		}
 		empty := "[]"
 		if apis[name].records != "" {
@@ -256,7 +256,7 @@ func TestPresetsFaults(t *testing.T) {
 	for _, name := range []string{"toggl", "clockify", "harvest"} {
 		cfg := apiConfig(t, name, "https://export.test", map[string]string{"workspace": "1", "user": "2", "account": "3"})
 		for p := range cfg.HTTP.Params {
-			if !slices.ContainsFunc(apis[name].params, func(known param) bool { return known.name == p }) {
+			if !slices.ContainsFunc(apis[name].params, func(known APIParam) bool { return known.Name == p }) {
 				delete(cfg.HTTP.Params, p)
 			}
 		}
@@ -292,7 +292,7 @@ func FuzzAPI(f *testing.F) {
 		name := APIs()[int(which)%len(apis)]
 		cfg := Config{SpoolDir: dir, HTTP: &HTTP{Preset: name, URL: "https://export.test", Params: map[string]string{}, MaxPages: 3}}
 		for _, p := range apis[name].params {
-			cfg.HTTP.Params[p.name] = "1"
+			cfg.HTTP.Params[p.Name] = "1"
 		}
 		n := 0
 		cfg.HTTP.Transport = trip(func(r *http.Request) (*http.Response, error) {

@@ -8,7 +8,7 @@ var apis = map[string]api{
 	"toggl": {
 		base:   "https://api.track.toggl.com",
 		path:   "/api/v9/me/time_entries",
-		params: []param{{"workspace", true, "the number in the address of the workspace's pages; entries of others are left out"}},
+		params: []APIParam{{"workspace", true, "the number in the address of the workspace's pages; entries of others are left out"}},
 		query:  map[string]string{"start_date": "{{since}}", "end_date": "{{until}}"},
 		auth:   authBasic,
 		times:  "rfc3339",
@@ -27,7 +27,7 @@ var apis = map[string]api{
 	"clockify": {
 		base: "https://api.clockify.me/api/v1",
 		path: "/workspaces/{{workspace}}/user/{{user}}/time-entries",
-		params: []param{
+		params: []APIParam{
 			{"workspace", true, "24 hexadecimal digits, in the address of the workspace's settings"},
 			{"user", true, "24 hexadecimal digits: the id that GET /v1/user answers with"},
 		},
@@ -46,7 +46,7 @@ var apis = map[string]api{
 	"harvest": {
 		base: "https://api.harvestapp.com/v2",
 		path: "/time_entries",
-		params: []param{
+		params: []APIParam{
 			{"account", true, "the account id that is shown beside the personal access token"},
 			{"user", false, "the id of one user, where the token may see several"},
 		},
@@ -64,7 +64,7 @@ var apis = map[string]api{
 	},
 	"kimai": {
 		path:   "/api/timesheets",
-		params: []param{{"user", false, "the id of one user, or all, where the token may see others"}},
+		params: []APIParam{{"user", false, "the id of one user, or all, where the token may see others"}},
 		query:  map[string]string{"begin": "{{since}}", "end": "{{until}}", "user": "{{user}}"},
 		auth:   authBearer,
 		times:  "local",

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/exampleco/tsupload/internal/config"
+	"github.com/exampleco/tsupload/source"
 )
 
 // initOptions are the flags of init; what is empty is asked for, or has a
@@ -23,7 +25,8 @@ type initOptions struct {
 	out                string
 	force, withoutAPI  bool
 	source             sourceBlock
-	columns            []string
+	columns, params    []string
+	tokenFrom          string
 	apiURL             string
 	supports           []string
 	issuer, tokenURL   string
@@ -42,9 +45,13 @@ gave is asked for, with a proposal where there is one, and asked again where it
 cannot be right. Elsewhere, and with --no-input, nothing is asked: flags that are
 missing are named.
 
+With --tracker, or its name where a sample is asked for, the source is that
+tracker's API, with its parameters and a token; nothing is asked of the API.
+
 Without --without-api the configuration is one for uploads. --secret-from says
 where the client secret lies, never what it is: keyring, file:PATH, env:NAME,
-credential:NAME (systemd), or command:PROGRAM ARGUMENT...
+credential:NAME (systemd), or command:PROGRAM ARGUMENT... So does --token-from
+of the tracker's token, in the keyring as keyring:NAME.
 
 The file is checked, and the sample read with it, before it is written, whole or
 not at all; a file that is there stays, unless --force is given. It holds no
@@ -73,6 +80,10 @@ that tsupload runs as.`,
 	f.StringVar(&s.timezone, "timezone", "", "`ZONE` of the times in the export, such as Europe/Berlin")
 	f.StringVar(&s.schedule, "schedule", "", "`CRON` expression of when the daemon reads it; none: by hand or a timer")
 	f.StringVar(&s.preset, "preset", "", "`TRACKER` whose export it is (default: as the sample's header tells)")
+	f.StringVar(&s.tracker, "tracker", "", "read the API of `TRACKER` in place of files like a sample: "+strings.Join(source.APIs(), ", "))
+	f.StringVar(&s.url, "tracker-url", "", "base `URL` of the tracker's API, where it is your own or of another region")
+	f.StringArrayVar(&opts.params, "param", nil, "`NAME=VALUE` of a parameter of the tracker's API, such as workspace=1234567 (repeatable)")
+	f.StringVar(&opts.tokenFrom, "token-from", "", "`WHERE` the tracker's API token lies")
 	f.StringArrayVar(&opts.columns, "column", nil, "`FIELD=HEADER` of a column, in place of a preset (repeatable)")
 	f.StringVar(&s.user, "user", "", "user `ID` of the one person whose hours these are")
 	f.StringVar(&s.project, "project", "", "`PROJECT` of rows without one")
@@ -191,22 +202,29 @@ func (n *initiation) file(ctx context.Context) error {
 	if n.sample == "-" {
 		return usage("save it to a file first", "a sample has to be a file")
 	}
-	if n.sample != "" || n.ask == nil {
-		if n.sample == "" {
-			n.missing = append(n.missing, "SAMPLE (an export to look at)")
+	if n.sample != "" || n.source.tracker != "" || n.ask == nil {
+		if n.sample+n.source.tracker == "" {
+			n.missing = append(n.missing, "SAMPLE (an export to look at) or --tracker")
 		}
 		return nil
 	}
 	var err error
-	n.sample, err = n.ask.ask(ctx, "a sample export, as a file", "", func(text string) error {
+	n.sample, err = n.ask.ask(ctx, "a sample export, as a file, or a tracker to read through its API: "+strings.Join(source.APIs(), ", "), "", func(text string) error {
 		if text == "" {
 			return errors.New("an answer is needed")
+		}
+		if slices.Contains(source.APIs(), text) && !exists(text) {
+			n.source.tracker = text
+			return nil
 		}
 		if info, err := os.Stat(text); err != nil || info.IsDir() {
 			return errors.New("there is no such file")
 		}
 		return nil
 	})
+	if n.source.tracker != "" {
+		n.sample = ""
+	}
 	return err
 }
 
@@ -221,6 +239,12 @@ func (n *initiation) place(ctx context.Context) error {
 
 // reading looks at the sample and asks for what it leaves open.
 func (n *initiation) reading(ctx context.Context) error {
+	if n.source.tracker != "" {
+		return n.tracker(ctx)
+	}
+	if n.source.url+n.tokenFrom != "" || len(n.params) > 0 {
+		return usage("name the tracker, or leave them out", "--tracker-url, --param and --token-from have no meaning without --tracker")
+	}
 	if n.sample == "" {
 		return nil
 	}
@@ -360,21 +384,36 @@ func (n *initiation) settles(ctx context.Context, q question) error {
 // identify asks how the source is called and where its exports lie.
 func (n *initiation) identify(ctx context.Context) error {
 	s := &n.source
-	if n.sample == "" {
+	if n.sample == "" && s.tracker == "" {
 		return nil
 	}
-	if err := n.need(ctx, "name", "name of the source; never change it once hours were sent", &s.name, nameOf(n.sample), false, func(text string) error {
+	if err := n.need(ctx, "name", "name of the source; never change it once hours were sent", &s.name, cmp.Or(s.tracker, nameOf(n.sample)), false, func(text string) error {
 		s.name = text
 		return n.faultsOf("sources[0].name")
 	}); err != nil {
 		return err
+	}
+	if err := n.files(ctx); err != nil {
+		return err
+	}
+	return n.need(ctx, "schedule", "when the daemon reads it, such as 0 6 * * *; empty: by hand or a timer", &s.schedule, "", true, func(text string) error {
+		s.schedule = text
+		return n.faultsOf("sources[0].schedule")
+	})
+}
+
+// files asks where the exports lie.
+func (n *initiation) files(ctx context.Context) error {
+	s := &n.source
+	if s.tracker != "" {
+		return nil
 	}
 	own, err := filepath.Abs(n.sample)
 	if err != nil {
 		return err
 	}
 	path := s.path
-	if err := n.need(ctx, "path", "file or pattern of the exports, such as /srv/acme/*.csv", &path, globQuote(own), false, func(text string) error {
+	return n.need(ctx, "path", "file or pattern of the exports, such as /srv/acme/*.csv", &path, globQuote(own), false, func(text string) error {
 		if !filepath.IsAbs(text) {
 			// In the file it would be relative to the file's directory.
 			abs, err := filepath.Abs(text)
@@ -385,12 +424,6 @@ func (n *initiation) identify(ctx context.Context) error {
 		}
 		s.path = text
 		return n.faultsOf("sources[0].csv.path")
-	}); err != nil {
-		return err
-	}
-	return n.need(ctx, "schedule", "when the daemon reads it, such as 0 6 * * *; empty: by hand or a timer", &s.schedule, "", true, func(text string) error {
-		s.schedule = text
-		return n.faultsOf("sources[0].schedule")
 	})
 }
 

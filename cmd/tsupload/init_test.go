@@ -74,6 +74,30 @@ func TestInitAsksAgain(t *testing.T) {
 	}
 }
 
+// Where a sample is asked for, a tracker whose API is known may be named.
+func TestInitAsksForTracker(t *testing.T) {
+	t.Parallel()
+	out := filepath.Join(t.TempDir(), "tsupload.yaml")
+	answers := strings.Join([]string{
+		"togl", "clockify", "UTC", // the tracker; the zone
+		"", "a1", "b2", // workspace, which is needed, and user
+		"keyring", "env:TOKEN", "007", // the token, the person
+		"", "", "", // name, schedule, no API
+	}, "\n") + "\n"
+	opts := &initOptions{out: out}
+	told, prompts, err := asked(t, opts, answers)
+	if err != nil || !strings.Contains(told, "source clockify, which reads the API of clockify") {
+		t.Fatalf("%v\n%s\n%s", err, prompts, told)
+	}
+	if code, _, log := invoke(t, "", "config", "validate", "--config", out); code != exitOK {
+		t.Errorf("got exit %d\n%s", code, log)
+	}
+	text, err := os.ReadFile(out)
+	if want := `    http: {preset: "clockify", params: {"user": "b2", "workspace": "a1"}, auth: {token: {env: "TOKEN"}}}`; err != nil || !strings.Contains(string(text), want) {
+		t.Errorf("got %v, %s", err, text)
+	}
+}
+
 // A signal while an answer is awaited ends it, and leaves nothing behind.
 func TestInitInterrupted(t *testing.T) {
 	t.Parallel()

@@ -81,7 +81,7 @@ func (n *initiation) text() string {
 	if s.name == "" {
 		s.name = "source"
 	}
-	if s.path == "" {
+	if s.path == "" && s.tracker == "" {
 		s.path = "export.csv"
 	}
 	if s.timezone == "" {
@@ -143,16 +143,7 @@ func (n *initiation) write(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	feed, err := n.newFeed(&cfg.Sources[0], feedOptions{files: []string{n.sample}}, n.logger(cfg))
-	if err != nil {
-		return err
-	}
-	reading, err := feed.Source.Open(ctx)
-	if err != nil {
-		return err
-	}
-	defer reading.Close()
-	if _, err := reading.Survey(ctx); err != nil {
+	if err := n.survey(ctx, cfg); err != nil {
 		return err
 	}
 	if sig := n.signalled(); sig != nil {
@@ -177,6 +168,24 @@ func (n *initiation) write(ctx context.Context) error {
 	return n.told()
 }
 
+// survey reads the sample, where there is one, with the configuration.
+func (n *initiation) survey(ctx context.Context, cfg *config.Config) error {
+	if n.sample == "" {
+		return nil
+	}
+	feed, err := n.newFeed(&cfg.Sources[0], feedOptions{files: []string{n.sample}}, n.logger(cfg))
+	if err != nil {
+		return err
+	}
+	reading, err := feed.Source.Open(ctx)
+	if err != nil {
+		return err
+	}
+	defer reading.Close()
+	_, err = reading.Survey(ctx)
+	return err
+}
+
 // told says what was written and what comes next.
 func (n *initiation) told() error {
 	with := ""
@@ -186,24 +195,29 @@ func (n *initiation) told() error {
 	}) {
 		with = " --config " + shellWord(n.out)
 	}
-	next := []string{"tsupload config validate" + with, "tsupload run --dry-run" + with + " " + shellWord(n.sample)}
+	next := []string{"tsupload config validate" + with, "tsupload run --dry-run" + with}
+	if n.sample != "" {
+		next[1] += " " + shellWord(n.sample)
+	}
 	if !n.withoutAPI {
 		if strings.HasPrefix(n.secretFrom, "keyring") {
 			next = append(next, "tsupload auth set-secret"+with+" < SECRET-FILE")
 		}
 		next = append(next, "tsupload ledger create"+with, "tsupload run --once"+with)
 	}
-	in := n.in
+	line := map[string]any{"file": n.out, "source": n.source.name, "next": next}
+	reads := "the API of " + n.source.tracker
+	if in := n.in; in != nil {
+		line["entries"], line["seconds"], line["rejected"] = in.entries, in.seconds, in.refused
+		reads = fmt.Sprintf("%s of %s hours from %s", count(in.entries, "entry"), in.seconds.Clock(), clean(n.sample))
+		if in.refused > 0 {
+			reads += " and refuses " + count(in.refused, "row")
+		}
+	}
 	if n.json() {
-		return n.emit("init", map[string]any{
-			"file": n.out, "source": n.source.name, "entries": in.entries, "seconds": in.seconds, "rejected": in.refused, "next": next,
-		})
+		return n.emit("init", line)
 	}
-	fmt.Fprintf(n.stdout, "wrote %s: source %s, which reads %s of %s hours from %s", clean(n.out), n.source.name, count(in.entries, "entry"), in.seconds.Clock(), clean(n.sample))
-	if in.refused > 0 {
-		fmt.Fprintf(n.stdout, " and refuses %s", count(in.refused, "row"))
-	}
-	fmt.Fprintf(n.stdout, "\nnext:\n")
+	fmt.Fprintf(n.stdout, "wrote %s: source %s, which reads %s\nnext:\n", clean(n.out), n.source.name, reads)
 	for _, command := range next {
 		fmt.Fprintf(n.stdout, "  %s\n", clean(command))
 	}

@@ -17,6 +17,10 @@ type sourceBlock struct {
 	dateFormat, timeFormat, decimal string
 	durationFormat                  string
 	encoding, records, sheet        string
+	// Of a tracker that is read through its API, in place of files. token is a
+	// reference, as the configuration has it.
+	tracker, url, token string
+	params              map[string]string
 	// notes go behind the lines of the keys of that name.
 	notes map[string]string
 }
@@ -42,13 +46,11 @@ func (s *sourceBlock) yaml() string {
 	b.WriteString("sources:\n  - name: " + yamlText(s.name) + "  # never change it once hours were sent\n")
 	line("timezone", s.timezone)
 	quoted("schedule", s.schedule)
-	csv := []string{"path: " + yamlText(s.path)}
-	for _, k := range [][2]string{{"encoding", s.encoding}, {"sheet", s.sheet}, {"records", s.records}} {
-		if k[1] != "" {
-			csv = append(csv, k[0]+": "+yamlText(k[1]))
-		}
+	if s.tracker != "" {
+		line("http", s.http())
+	} else {
+		line("csv", s.csv())
 	}
-	line("csv", "{"+strings.Join(csv, ", ")+"}")
 	quoted("preset", s.preset)
 	quoted("user", s.user)
 	if len(s.columns) > 0 {
@@ -66,6 +68,17 @@ func (s *sourceBlock) yaml() string {
 	quoted("duration_format", s.durationFormat)
 	quoted("decimal", s.decimal)
 	return b.String()
+}
+
+// csv is where the block's files lie and how they are read, on one line.
+func (s *sourceBlock) csv() string {
+	csv := []string{"path: " + yamlText(s.path)}
+	for _, k := range [][2]string{{"encoding", s.encoding}, {"sheet", s.sheet}, {"records", s.records}} {
+		if k[1] != "" {
+			csv = append(csv, k[0]+": "+yamlText(k[1]))
+		}
+	}
+	return "{" + strings.Join(csv, ", ") + "}"
 }
 
 // yamlText quotes s as both JSON and YAML do.
