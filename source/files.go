@@ -194,7 +194,7 @@ func (r *Reading) openGlob(ctx context.Context) error {
 	}
 	slices.Sort(paths)
 	if len(paths) > cfg.Limits.Files {
-		return r.s.fault(fmt.Sprintf("%d files match %s; at most %d are read", len(paths), cfg.Glob, cfg.Limits.Files), "move old exports elsewhere: their entries are known")
+		return r.s.fault(fmt.Sprintf("%d files match %s; at most %d can be read", len(paths), cfg.Glob, cfg.Limits.Files), "move old exports elsewhere: their entries are known")
 	}
 	now := time.Now()
 	for _, path := range paths {

@@ -92,7 +92,11 @@ func newLayout(cfg *Config) (layout, error) {
 	l.wanted[fieldRefused] = fieldRefused.aliases()
 	for name := range cfg.Columns {
 		if !slices.ContainsFunc(l.names(), func(n string) bool { return n == name }) {
-			return l, fmt.Errorf("columns.%s: there is no such field; fields are %s", name, strings.Join(l.names(), ", "))
+			near := ""
+			if m := meant(name, l.names()); m != "" {
+				near = "; " + m
+			}
+			return l, fmt.Errorf("columns.%s: there is no such field%s; fields are %s", name, near, strings.Join(l.names(), ", "))
 		}
 	}
 	named := map[string]field{}

@@ -114,7 +114,7 @@ func (f *fetch) pages(ctx context.Context) error {
 		}
 		asked[sign] = at.count
 		if at.count == f.h.MaxPages {
-			return &Error{Message: fmt.Sprintf("the export has more than %d pages", at.count), HintText: "ask for a shorter time with http.since"}
+			return &Error{Message: fmt.Sprintf("the export has more than %s", several(at.count, "page")), HintText: "ask for a shorter time with http.since"}
 		}
 		p, err := f.page(ctx, at)
 		if err != nil {
@@ -249,7 +249,7 @@ func (t *totals) add(h *HTTP, p *page) {
 func (t *totals) doubt(h *HTTP) string {
 	if h.Total != "" && t.total != "" {
 		if n, err := strconv.Atoi(t.total); t.differ || err != nil || n != t.rows {
-			return fmt.Sprintf("the export says that it has %s entries, and %d came in %d pages", quote(t.total), t.rows, t.full)
+			return fmt.Sprintf("the export says that it has %s entries, and %d came in %s", quote(t.total), t.rows, several(t.full, "page"))
 		}
 		return ""
 	}

@@ -26,6 +26,16 @@ func newSuggestions(names map[string]string) *suggestions {
 	return &suggestions{known: slices.Sorted(maps.Keys(all)), said: map[string]string{}}
 }
 
+// meant says which of the names that may stand there are nearest to one that may
+// not; empty where none is near.
+func meant(name string, names []string) string {
+	s := &suggestions{known: names, said: map[string]string{}}
+	if near := s.near(name); near != "" {
+		return "it is " + near
+	}
+	return ""
+}
+
 // near is a clause with the names nearest to name; empty where none is near.
 func (s *suggestions) near(name string) string {
 	text, ok := s.said[name]

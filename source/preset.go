@@ -93,7 +93,7 @@ func (s *Source) usePresets() error {
 			return nil
 		}
 	}
-	return s.fault("preset: "+quote(s.cfg.Preset)+" is not one of "+PresetAuto+" "+strings.Join(Presets(), " "), "")
+	return s.fault("preset: "+quote(s.cfg.Preset)+" is not one of "+PresetAuto+" "+strings.Join(Presets(), " "), meant(s.cfg.Preset, Presets()))
 }
 
 // marked tells whether a header is the preset's.

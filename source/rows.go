@@ -82,7 +82,7 @@ func (r *Reading) convertAll(ctx context.Context, u *unit, ids *seen, next func(
 
 func (u *unit) miscounted(rows int) error {
 	return &Error{
-		Message:  fmt.Sprintf("the survey counted %d rows, now there are %d or more", u.rows, rows),
+		Message:  fmt.Sprintf("the survey counted %s, now there are %d or more", several(u.rows, "row"), rows),
 		HintText: "the file changed while it was read; run again",
 	}
 }
@@ -108,8 +108,12 @@ func (t *tally) verdict(rows int) error {
 	if rows < t.limits.BadMin || float64(t.count) <= t.limits.BadShare*float64(rows) {
 		return nil
 	}
+	are := "are"
+	if t.count == 1 {
+		are = "is"
+	}
 	return &Error{
-		Message:  fmt.Sprintf("%d of %d rows are bad, so the whole file is refused (%s)", t.count, rows, strings.Join(t.first, "; ")),
+		Message:  fmt.Sprintf("%d of %s %s bad, so the whole file is refused (%s)", t.count, several(rows, "row"), are, strings.Join(t.first, "; ")),
 		HintText: "the file is probably read in the wrong way: compare its header with the columns of the source, and check date_format and decimal",
 	}
 }

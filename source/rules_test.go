@@ -254,3 +254,15 @@ func TestFuture(t *testing.T) {
 		}
 	})
 }
+
+// One is, two are.
+func TestBadRowsInWords(t *testing.T) {
+	t.Parallel()
+	for bad, want := range map[int]string{1: "1 of 1 row is bad", 2: "2 of 2 rows are bad"} {
+		cfg := text("user,date,project,hours\n" + strings.Repeat("u,2026-11-16,P,x\n", bad))
+		cfg.Limits.BadMin = 1
+		if _, err := read(t, cfg); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %q in it", err, want)
+		}
+	}
+}

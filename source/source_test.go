@@ -241,6 +241,7 @@ func TestConfig(t *testing.T) {
 		"date_format":     {Name: "x", Location: time.UTC, Files: []string{"a"}, DateFormat: "2006-01-02"},
 		"decimal":         {Name: "x", Location: time.UTC, Files: []string{"a"}, Decimal: "'"},
 		"csv.delimiter":   {Name: "x", Location: time.UTC, Files: []string{"a"}, Delimiter: "#"},
+		`near to "user"`:  {Name: "x", Location: time.UTC, Files: []string{"a"}, Columns: map[string]string{"usr": "U"}},
 		"columns.users":   {Name: "x", Location: time.UTC, Files: []string{"a"}, Columns: map[string]string{"users": "U"}},
 		"(date)":          {Name: "x", Location: time.UTC, Files: []string{"a"}, Columns: map[string]string{"user": "U"}},
 		"plain http":      {Name: "x", Location: time.UTC, HTTP: &HTTP{URL: "http://example.test/"}},

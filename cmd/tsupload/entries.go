@@ -115,7 +115,7 @@ func runEntries(ctx context.Context, a *app, opts entriesOptions) error {
 		return err
 	}
 	if more {
-		a.say("and more; the first %d are shown", n)
+		a.say("and more; %s shown", count(n, "entry"))
 		return nil
 	}
 	a.say("%s, %s hours", count(n, "entry"), total.Clock())

@@ -139,7 +139,7 @@ func sourcePage(s *uploader.SourceReport) web.SourceReport {
 		page.Outcomes = append(page.Outcomes, web.Standing{State: timesheet.StateSkipped, Label: "outside of --since/--until", Rows: s.Outside.Rows, Seconds: s.Outside.Seconds})
 	}
 	if s.Split > 0 {
-		page.Notes = append(page.Notes, fmt.Sprintf("rows over midnight are split: there are %s more than rows", count(s.Split, "entry")))
+		page.Notes = append(page.Notes, fmt.Sprintf("rows over midnight are split: there %s %s more than rows", are(s.Split), count(s.Split, "entry")))
 	}
 	if s.Rounding != "" {
 		fresh := uploader.Tally{}

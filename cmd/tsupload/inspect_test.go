@@ -251,3 +251,14 @@ func TestAnonymize(t *testing.T) {
 		t.Error("a file is left behind")
 	}
 }
+
+// One is, two are.
+func TestInspectCounts(t *testing.T) {
+	t.Parallel()
+	for rows, want := range map[int]string{1: "1 row without one is refused", 2: "2 rows without one are refused"} {
+		code, out, log := invoke(t, "user_id,date,project,hours\nu,2026-11-16,P,1\n"+strings.Repeat("u,2026-11-16,,1\n", rows), "inspect", "-")
+		if code != exitOK || !strings.Contains(out, want) {
+			t.Errorf("got exit %d, want %q\n%s%s", code, want, out, log)
+		}
+	}
+}

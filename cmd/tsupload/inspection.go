@@ -183,7 +183,7 @@ func (in *inspection) settle(ctx context.Context) {
 	if in.noFor > 0 && in.noFor == in.entries+in.refused-in.others() && in.cfg.Defaults.Project == "" {
 		in.take(ctx, question{what: "project", why: "no row has one", key: "defaults.project"}, "PROJECT")
 	} else if in.noFor > 0 {
-		in.open = append(in.open, question{what: "project", why: count(in.noFor, "row") + " without one are refused", key: "defaults.project"})
+		in.open = append(in.open, question{what: "project", why: count(in.noFor, "row") + " without one " + are(in.noFor) + " refused", key: "defaults.project"})
 	}
 	switch {
 	case in.found.Placed && in.assumed:

@@ -111,6 +111,14 @@ func count(n int, one string) string {
 	return fmt.Sprintf("%d %ss", n, one)
 }
 
+// are is the verb for n things.
+func are(n int) string {
+	if n == 1 {
+		return "is"
+	}
+	return "are"
+}
+
 // standing is a state with its reason.
 func standing(s timesheet.State, r timesheet.Reason) string {
 	if r == "" {
