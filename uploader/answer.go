@@ -3,6 +3,7 @@ package uploader
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"mime"
@@ -14,6 +15,36 @@ import (
 
 	"github.com/exampleco/tsupload/internal/timesheet"
 )
+
+// readAnswer reads a body up to what is too large to be evidence. Where its
+// length is given, which is nearly always, it takes no more memory than that.
+func readAnswer(resp *http.Response) ([]byte, error) {
+	room := int64(512)
+	if resp.ContentLength > 0 {
+		room = min(resp.ContentLength, keptAnswer) + 1 // for the end to be found
+	}
+	body := make([]byte, 0, room)
+	for len(body) <= maxAnswer {
+		n, err := resp.Body.Read(body[len(body):cap(body)])
+		body = body[:len(body)+n]
+		if errors.Is(err, io.EOF) {
+			return body, nil
+		}
+		if err != nil {
+			return body, err
+		}
+		body = slices.Grow(body, 1)
+	}
+	return body, nil
+}
+
+// receiptOf is what is kept of an answer.
+func receiptOf(body []byte) []byte {
+	if len(body) <= keptAnswer {
+		return body
+	}
+	return bytes.Clone(body[:keptAnswer])
+}
 
 // check decides whether the body of a successful answer is evidence.
 func (c *client) check(v *verdict, req *request, resp *http.Response, body []byte) {
@@ -39,7 +70,7 @@ func (c *client) checkThoroughly(v *verdict, req *request, body []byte) {
 		v.class, v.detail = Unknown, "the answer is not one complete JSON value"+looksLike(body)
 		return
 	}
-	v.answer = bytes.Clone(body[:min(len(body), keptAnswer)])
+	v.answer = receiptOf(body)
 	var object map[string]json.RawMessage
 	if json.Unmarshal(body, &object) != nil {
 		return // some other JSON value; it is the receipt
@@ -75,7 +106,7 @@ func (c *client) plainlySent(v *verdict, req *request, body []byte) bool {
 	}) {
 		return false
 	}
-	v.answer, v.id = bytes.Clone(body[:min(len(body), keptAnswer)]), clip(string(id), 200)
+	v.answer, v.id = receiptOf(body), clip(string(id), 200)
 	return true
 }
 

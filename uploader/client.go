@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"maps"
 	"math/rand/v2"
@@ -145,6 +144,8 @@ func (a *attempt) verdict(class Class) Class {
 
 type attemptKey struct{}
 
+var jsonType = []string{"application/json"} // a constant list
+
 // checkRetry lets a request go again inside the call where that is harmless
 // and soon.
 func (c *client) checkRetry(ctx context.Context, resp *http.Response, err error) (bool, error) {
@@ -257,8 +258,7 @@ func (c *client) once(ctx context.Context, req *request, a *attempt) verdict {
 	if err != nil {
 		return verdict{class: NotSent, detail: "the request could not be made"}
 	}
-	r.Header.Set("Content-Type", "application/json")
-	r.Header.Set("Accept", "application/json")
+	r.Header["Content-Type"], r.Header["Accept"] = jsonType, jsonType
 	if req.key != "" {
 		r.Header.Set("Idempotency-Key", c.keyHeader(req.key))
 	}
@@ -276,7 +276,7 @@ func (c *client) once(ctx context.Context, req *request, a *attempt) verdict {
 	if wait, asked := retryAfter(resp.Header, time.Now(), c.api.MaxRetryAfter); asked {
 		v.wait = wait
 	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	body, err := readAnswer(resp)
 	switch {
 	case class != Accepted:
 		v.detail = problem(resp, body)

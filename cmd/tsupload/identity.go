@@ -53,6 +53,9 @@ func (a *app) newIdentity(cfg *config.Config, log *slog.Logger) (*identity, erro
 	if err != nil {
 		return nil, err
 	}
+	// The uploader gives each attempt this time as a whole; a second timer for
+	// its first half would only cost.
+	network.ResponseHeaderTimeout = 0
 	var base http.RoundTripper = network
 	if a.metrics != nil {
 		base = a.metrics.Transport(base)
