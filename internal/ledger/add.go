@@ -153,7 +153,8 @@ func (p *Planning) Reject(r *timesheet.Rejection) (timesheet.State, error) {
 	var state timesheet.State
 	stmt, err := p.prepare(`INSERT INTO rejection VALUES (?,?,'rejected',?,?,?,?,?,?,?,?,?,?,?,?)
 		ON CONFLICT (key) DO UPDATE SET reason = excluded.reason, col = excluded.col, message = excluded.message, hint = excluded.hint,
-			file = excluded.file, line = excluded.line, header = excluded.header, record = excluded.record, run = excluded.run
+			file = excluded.file, line = excluded.line, header = excluded.header, record = excluded.record, run = excluded.run,
+			state = CASE rejection.run WHEN '' THEN 'rejected' ELSE rejection.state END
 		RETURNING state`)
 	if err == nil {
 		err = stmt.QueryRowContext(p.ctx, key[:], p.id, r.Reason, r.Column, r.Message, r.Hint, r.Origin.File, int64(r.Origin.Place()),
@@ -164,9 +165,11 @@ func (p *Planning) Reject(r *timesheet.Rejection) (timesheet.State, error) {
 
 // CloseRejections drops the open rejections of a file that a complete read of
 // that file no longer has: the row was mended, and what became of it is an
-// entry of its own. It tells how many there were.
+// entry of its own. It tells how many there were. A row that comes back as it
+// was is open again: it loses its run here, which one that a person has closed
+// keeps.
 func (p *Planning) CloseRejections(file string) (int, error) {
-	res, err := p.exec(`UPDATE rejection SET state = 'skipped', changed = ? WHERE source = ? AND file = ? AND state = 'rejected' AND run <> ?`,
+	res, err := p.exec(`UPDATE rejection SET state = 'skipped', run = '', changed = ? WHERE source = ? AND file = ? AND state = 'rejected' AND run <> ?`,
 		p.now, p.id, file, p.run)
 	if err != nil {
 		return 0, explain("plan", err)
