@@ -38,6 +38,7 @@ type converter struct {
 	loose      timesheet.DateFormat
 
 	projects, people *suggestions
+	names            map[string]string // of people and projects; see name
 
 	// The last date, because rows of one day stand together.
 	lastText, lastISO string
@@ -48,7 +49,7 @@ func newConverter(s *Source, u *unit) *converter {
 	c := &converter{
 		s: s, cfg: &s.cfg, u: u, form: u.form, t: u.form.table, today: s.today(),
 		seen: newSeen(u.rows), rejected: map[uint64]int{}, users: map[string]bool{},
-		projects: newSuggestions(s.cfg.Projects), people: newSuggestions(s.cfg.People),
+		projects: newSuggestions(s.cfg.Projects), people: newSuggestions(s.cfg.People), names: map[string]string{},
 	}
 	// A constant format is a valid one.
 	c.loose, _ = timesheet.ParseDateFormat("YYYY-M-D")
@@ -185,11 +186,12 @@ func (c *converter) reject(f *fault, fr *frame, part *partial) {
 func (c *converter) fill(e *timesheet.Entry, rec *record, part *partial) (skip timesheet.Reason, f *fault) {
 	v := &c.values
 	*v = timesheet.Values{
-		Person: clean(rec.User), Project: clean(rec.Project), Task: clean(rec.Task), Notes: clean(rec.Notes),
+		Person: clean(rec.User), Project: c.name(clean(rec.Project)), Task: clean(rec.Task), Notes: clean(rec.Notes),
 	}
 	if c.t.has(fieldSurname) {
 		v.Person = clean(v.Person + " " + clean(rec.Surname))
 	}
+	v.Person = c.name(v.Person)
 	if why := c.noWork(rec); why != "" {
 		return why, nil
 	}
@@ -282,6 +284,22 @@ func first(f, g *fault) *fault {
 		return f
 	}
 	return g
+}
+
+// mostNames bounds the memory for names that come up again.
+const mostNames = 1 << 14
+
+// name is a name that may be kept: as it was read it is a part of its record,
+// all of which it would keep.
+func (c *converter) name(s string) string {
+	if known, ok := c.names[s]; ok {
+		return known
+	}
+	s = strings.Clone(s)
+	if len(c.names) < mostNames {
+		c.names[s] = s
+	}
+	return s
 }
 
 func (c *converter) person(e *timesheet.Entry, raw string) *fault {

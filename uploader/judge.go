@@ -187,7 +187,9 @@ func atAPI(s timesheet.State) bool {
 }
 
 func (p *plan) judgePerson(v *judgement, name string, day timesheet.Day, d *personDay, complete bool) error {
-	d.present = d.present || p.refused[personOn{name, day}]
+	if _, refused := p.refused[name][day]; refused {
+		d.present = true
+	}
 	proof := d.present && complete && !p.feed.Part
 	here := d.absent[:0]
 	for i := range d.absent {

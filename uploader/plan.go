@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"strings"
 
 	"github.com/exampleco/tsupload/internal/crash"
 	"github.com/exampleco/tsupload/internal/rescue"
@@ -51,7 +50,7 @@ func (u *Uploader) planFeed(ctx context.Context, feed *Feed, s *SourceReport) er
 		return err
 	}
 	defer tx.Rollback()
-	p := &plan{cfg: &u.cfg, feed: feed, tx: tx, report: s, assumed: assumed, lanes: u.cfg.API.lanes(), bad: map[[12]byte]bool{}, refused: map[personOn]bool{}, strangers: map[[12]byte]bool{}, renewed: map[timesheet.Packed]uint64{}, overlaps: newOverlaps(feed), changes: map[timesheet.Packed]timesheet.Seconds{}}
+	p := &plan{cfg: &u.cfg, feed: feed, tx: tx, report: s, assumed: assumed, lanes: u.cfg.API.lanes(), bad: map[[12]byte]bool{}, refused: map[string]map[timesheet.Day]struct{}{}, strangers: map[[12]byte]bool{}, renewed: map[timesheet.Packed]uint64{}, overlaps: newOverlaps(feed), changes: map[timesheet.Packed]timesheet.Seconds{}}
 	if survey.Window != nil {
 		p.people = map[string]bool{}
 	}
@@ -163,7 +162,7 @@ type plan struct {
 	bad map[[12]byte]bool
 	// refused are the days of people that have refused rows: the read has rows
 	// of them, if no entries.
-	refused map[personOn]bool
+	refused map[string]map[timesheet.Day]struct{}
 	// strangers are the ids of entries whose rows are refused for their person
 	// alone: the read has them.
 	strangers map[[12]byte]bool
@@ -180,11 +179,6 @@ type plan struct {
 	overlaps *overlaps
 }
 
-type personOn struct {
-	person string
-	day    timesheet.Day
-}
-
 // row takes one row of the second pass.
 func (p *plan) row(row *timesheet.Row) error {
 	p.report.Rows++
@@ -199,7 +193,7 @@ func (p *plan) row(row *timesheet.Row) error {
 	e := row.Entry
 	p.report.Seconds += e.Duration
 	if p.people != nil && !p.people[e.Person] {
-		p.people[strings.Clone(e.Person)] = true
+		p.people[e.Person] = true
 	}
 	if p.cfg.Since != nil && e.Day < *p.cfg.Since || p.cfg.Until != nil && e.Day > *p.cfg.Until {
 		p.report.Outside.add(e.Duration)
@@ -224,7 +218,12 @@ func (p *plan) reject(r *timesheet.Rejection) error {
 		r.Key[0] ^= 0xff // the row's own identity, beside the entry's
 	}
 	if r.HasDay {
-		p.refused[personOn{r.Person, r.Day}] = true
+		days := p.refused[r.Person]
+		if days == nil {
+			days = map[timesheet.Day]struct{}{}
+			p.refused[r.Person] = days
+		}
+		days[r.Day] = struct{}{}
 	}
 	if r.Entry != (timesheet.Key{}) {
 		p.strangers[r.Entry.Packed(r.Day).ID()] = true

@@ -393,7 +393,7 @@ func (p *pass) openLedger(ctx context.Context, scratch string) (*ledger.Ledger, 
 			return nil, err
 		}
 	}
-	return ledger.Open(ctx, ledger.Options{Dir: scratch, API: p.cfg.API.ID, Logger: p.runLog()})
+	return ledger.Open(ctx, ledger.Options{Dir: scratch, API: p.cfg.API.ID, Scratch: p.opts.dryRun, Logger: p.runLog()})
 }
 
 // startSandbox turns the configuration to a sandbox in this process.
@@ -442,13 +442,18 @@ func (p *pass) waiting(ctx context.Context, l *ledger.Ledger) ([]*timesheet.Wait
 		ids[i] = p.sources[i].ID
 	}
 	f := ledger.Filter{States: []timesheet.State{timesheet.StateRejected, timesheet.StateHeld, timesheet.StateInDoubt}, Sources: ids}
+	enough := errors.New("no more are shown")
 	err := l.Entries(ctx, f, func(w *timesheet.Waiting) error {
-		if len(list) < maxWaiting {
-			c := *w
-			list = append(list, &c)
+		if len(list) == maxWaiting {
+			return enough
 		}
+		c := *w
+		list = append(list, &c)
 		return nil
 	})
+	if errors.Is(err, enough) {
+		err = nil
+	}
 	return list, err
 }
 

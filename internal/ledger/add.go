@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"encoding/json"
+	"slices"
 
 	"github.com/exampleco/tsupload/internal/timesheet"
 )
@@ -148,7 +149,10 @@ func (p *Planning) Reject(r *timesheet.Rejection) (timesheet.State, error) {
 	if r.HasDay {
 		p.days[r.Day] = struct{}{}
 	}
-	header, _ := json.Marshal(r.Header)
+	if !slices.Equal(r.Header, p.header) || p.headerJSON == "" {
+		header, _ := json.Marshal(r.Header)
+		p.header, p.headerJSON = slices.Clone(r.Header), string(header)
+	}
 	record, _ := json.Marshal(r.Record)
 	var state timesheet.State
 	stmt, err := p.prepare(`INSERT INTO rejection VALUES (?,?,'rejected',?,?,?,?,?,?,?,?,?,?,?,?)
@@ -158,7 +162,7 @@ func (p *Planning) Reject(r *timesheet.Rejection) (timesheet.State, error) {
 		RETURNING state`)
 	if err == nil {
 		err = stmt.QueryRowContext(p.ctx, key[:], p.id, r.Reason, r.Column, r.Message, r.Hint, r.Origin.File, int64(r.Origin.Place()),
-			string(header), string(record), r.Person, int64(r.Duration), p.run, p.now).Scan(&state)
+			p.headerJSON, string(record), r.Person, int64(r.Duration), p.run, p.now).Scan(&state)
 	}
 	return state, explain("plan", err)
 }

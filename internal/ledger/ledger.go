@@ -93,19 +93,23 @@ type Options struct {
 	Dir      string // the state directory
 	API      string // the API it must speak for; empty: whichever
 	ReadOnly bool   // takes no lock, changes nothing
-	Logger   *slog.Logger
+	// Scratch is for a plan that is only looked at: the ledger in Dir is thrown
+	// away afterwards, and nothing in it is made durable.
+	Scratch bool
+	Logger  *slog.Logger
 }
 
 // Ledger is an open ledger. Its methods may be called from several goroutines.
 type Ledger struct {
-	path   string
-	log    *slog.Logger
-	db     *sql.DB // the one writing connection; nil when read-only
-	reader *sql.DB
-	parcel *sql.Stmt // the reader's statement that is asked most
-	lock   *flock.Flock
-	lease  string
-	writer *writer
+	path    string
+	log     *slog.Logger
+	db      *sql.DB // the one writing connection; nil when read-only
+	reader  *sql.DB
+	parcel  *sql.Stmt // the reader's statement that is asked most
+	lock    *flock.Flock
+	lease   string
+	writer  *writer
+	scratch bool
 }
 
 // Create makes an empty ledger for an API, and refuses where there is one.
@@ -139,7 +143,7 @@ func Create(ctx context.Context, dir, api string, assumeSentBefore timesheet.Day
 		}
 	}()
 	err = func() error {
-		db, err := openWriter(ctx, path)
+		db, err := openWriter(ctx, path, settings)
 		if err != nil {
 			return err
 		}
@@ -202,7 +206,7 @@ func Open(ctx context.Context, opts Options) (*Ledger, error) {
 	if err := checkMode(path, info); err != nil {
 		return nil, err
 	}
-	l := &Ledger{path: path, log: opts.Logger}
+	l := &Ledger{path: path, log: opts.Logger, scratch: opts.Scratch}
 	if l.log == nil {
 		l.log = slog.New(slog.DiscardHandler)
 	}
@@ -246,7 +250,11 @@ func (l *Ledger) openForWriting(ctx context.Context, dir string) error {
 		l.lock = nil
 		return &Error{Kind: Locked, Message: "another run holds the ledger in " + dir, HintText: "wait until it has ended; `tsupload status` works meanwhile"}
 	}
-	if l.db, err = openWriter(ctx, l.path); err != nil {
+	want := settings
+	if l.scratch {
+		want = scratchSettings
+	}
+	if l.db, err = openWriter(ctx, l.path, want); err != nil {
 		return explain("open the ledger", err)
 	}
 	if err := l.check(ctx); err != nil {
@@ -414,7 +422,7 @@ func syncFile(path string) error {
 
 // settings are asked for in the DSN, because they belong to a connection, and
 // read back, because a typing error in a DSN is silent.
-var settings = []struct{ name, set, want string }{
+var settings = []setting{
 	{"busy_timeout", "5000", "5000"},
 	{"journal_mode", "wal", "wal"},
 	{"synchronous", "full", "2"},
@@ -424,11 +432,22 @@ var settings = []struct{ name, set, want string }{
 	{"cache_size", "-8192", "-8192"},
 }
 
+// scratchSettings write every page once, without waiting for the disk.
+var scratchSettings = []setting{
+	{"busy_timeout", "5000", "5000"},
+	{"journal_mode", "memory", "memory"},
+	{"synchronous", "off", "0"},
+	{"foreign_keys", "on", "1"},
+	{"cache_size", "-8192", "-8192"},
+}
+
+type setting struct{ name, set, want string }
+
 func dsn(path, extra string) string {
 	return (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: filepath.ToSlash(path)}).EscapedPath(), RawQuery: extra}).String()
 }
 
-func openWriter(ctx context.Context, path string) (*sql.DB, error) {
+func openWriter(ctx context.Context, path string, settings []setting) (*sql.DB, error) {
 	q := url.Values{"_txlock": {"immediate"}}
 	for _, s := range settings {
 		q.Add("_pragma", s.name+"("+s.set+")")
@@ -438,14 +457,14 @@ func openWriter(ctx context.Context, path string) (*sql.DB, error) {
 		return nil, err
 	}
 	db.SetMaxOpenConns(1)
-	if err := checkSettings(ctx, db); err != nil {
+	if err := checkSettings(ctx, db, settings); err != nil {
 		_ = db.Close()
 		return nil, err
 	}
 	return db, nil
 }
 
-func checkSettings(ctx context.Context, db *sql.DB) error {
+func checkSettings(ctx context.Context, db *sql.DB, settings []setting) error {
 	for _, s := range settings {
 		var got string
 		if err := db.QueryRowContext(ctx, "PRAGMA "+s.name).Scan(&got); err != nil {

@@ -823,13 +823,13 @@ func TestBackupWhileOpen(t *testing.T) {
 func TestSettings(t *testing.T) {
 	t.Parallel()
 	l, _ := testLedger(t)
-	if err := checkSettings(t.Context(), l.db); err != nil {
+	if err := checkSettings(t.Context(), l.db, settings); err != nil {
 		t.Error(err)
 	}
 	if _, err := l.db.ExecContext(t.Context(), "PRAGMA synchronous = normal"); err != nil {
 		t.Fatal(err)
 	}
-	if err := checkSettings(t.Context(), l.db); err == nil {
+	if err := checkSettings(t.Context(), l.db, settings); err == nil {
 		t.Error("synchronous=normal is taken")
 	}
 	for version, want := range map[string]bool{"3.51.3": true, "3.51.2": false, "3.52": true, "4.0.0": true, "3.9.9": false, "3.51.10": true} {

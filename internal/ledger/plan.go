@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/exampleco/tsupload/internal/crash"
@@ -52,6 +51,9 @@ type Planning struct {
 	missing map[timesheet.Packed]bool
 	renewed map[timesheet.Packed]uint64
 	stmts   map[string]*sql.Stmt
+
+	header     []string // of the last refused row
+	headerJSON string
 }
 
 type parcelState struct {
@@ -181,7 +183,6 @@ func (p *Planning) person(name string) uint32 {
 	id, ok := p.personIDs[name]
 	if !ok {
 		id = uint32(len(p.persons))
-		name = strings.Clone(name) // it may be a part of a whole record
 		p.persons = append(p.persons, name)
 		p.personIDs[name] = id
 	}
@@ -220,7 +221,7 @@ func (p *Planning) Commit() error {
 	if err == nil {
 		crash.Point("C2")
 	}
-	if err == nil && len(p.fresh) >= manyFresh {
+	if err == nil && len(p.fresh) >= manyFresh && !p.l.scratch {
 		err = p.l.growLog(p.ctx)
 	}
 	return explain("write the plan", err)

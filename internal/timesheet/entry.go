@@ -126,7 +126,8 @@ type Entry struct {
 	// ID is the tracker's own id of the row where the source declares one that
 	// can be trusted, otherwise empty.
 	ID string
-	// Person is the user id on the wire.
+	// Person is the user id on the wire. It and Project may be kept by whoever
+	// sees many entries; other texts keep the whole row in memory.
 	Person   string
 	UserType string
 	Day      Day
