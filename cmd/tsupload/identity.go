@@ -46,7 +46,7 @@ func (a *app) newIdentity(cfg *config.Config, log *slog.Logger) (*identity, erro
 	if err != nil {
 		return nil, err
 	}
-	cache, err := a.newCacheOver(auth, cfg, log)
+	cache, err := a.newCacheOver(&punctual{next: auth, who: "authorization server", log: log}, cfg, log)
 	if err != nil {
 		return nil, err
 	}
@@ -57,7 +57,7 @@ func (a *app) newIdentity(cfg *config.Config, log *slog.Logger) (*identity, erro
 	// The uploader gives each attempt this time as a whole; a second timer for
 	// its first half would only cost.
 	network.ResponseHeaderTimeout = 0
-	var base http.RoundTripper = network
+	var base http.RoundTripper = &punctual{next: network, who: "API", log: log}
 	if a.metrics != nil {
 		base = a.metrics.Transport(base)
 	}

@@ -123,6 +123,46 @@ func TestAPIFaults(t *testing.T) {
 	}
 }
 
+// TestClocks: a clock that is wrong by more than minutes is told of, once a
+// run; the run goes on, because the servers decide what they take.
+func TestClocks(t *testing.T) {
+	t.Parallel()
+	for off, want := range map[time.Duration]string{
+		time.Minute: "", -time.Minute: "", 6 * time.Minute: "ahead=-[56]m", -3 * time.Hour: "ahead=(2h59m59|3h0m[0-9])",
+	} {
+		for _, server := range []string{"API", "authorization server"} {
+			t.Run(fmt.Sprint(server, off), func(t *testing.T) {
+				t.Parallel()
+				date := func(of string) []string {
+					if of != server {
+						return []string{time.Now().UTC().Format(http.TimeFormat)}
+					}
+					return []string{time.Now().Add(off).UTC().Format(http.TimeFormat)}
+				}
+				api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+					w.Header()["Date"] = date("API")
+					sendJSON(w, 201, `{"id":"7"}`)
+				}))
+				t.Cleanup(api.Close)
+				p := doctorWorld(t, api, "")
+				p.set(func(w http.ResponseWriter, r *http.Request) {
+					w.Header()["Date"] = date("authorization server")
+					p.issue(w, r)
+				})
+				p.write("in/hours.csv", "user_id,date,project,hours\nu-1,2026-11-16,Apollo,8\nu-2,2026-11-16,Apollo,8\n")
+				_, log := p.do(exitOK, "run", "--once")
+				said := strings.Count(log, "clock and a server's are far apart")
+				if want == "" && said != 0 || want != "" && said != 1 {
+					t.Errorf("said %d times\n%s", said, log)
+				}
+				if want != "" {
+					contains(t, log, `level=WARN .*server="?`+server+`"? `+want+`.*hint="set this machine's clock`)
+				}
+			})
+		}
+	}
+}
+
 // tlsServer serves https with a certificate, and says whether a request came
 // through.
 func tlsServer(t *testing.T, cert tls.Certificate, newest uint16, answer http.HandlerFunc) (url string, asked *atomic.Int64) {
