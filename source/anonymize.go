@@ -192,6 +192,10 @@ func (w *twin) table(data *io.SectionReader, to io.Writer) error {
 	fr := newFramer(body(), delim, lim, nil)
 	var rec frame
 	fr.blanks = true
+	below := below{}
+	if w.t != nil {
+		below = w.t.below()
+	}
 	for {
 		err := fr.next(&rec)
 		if errors.Is(err, io.EOF) {
@@ -206,6 +210,8 @@ func (w *twin) table(data *io.SectionReader, to io.Writer) error {
 			text += w.preamble(string(chomp(rec.data))) + string(rest)
 		case rec.line == w.h.Line:
 			text += w.heading(&rec, delim) + string(rest)
+		case !below.reached && below.has(&rec):
+			text += string(rec.data) // its header
 		case w.again(&rec, delim):
 			text += w.cells(&rec, delim, func(_ int, inner string) string {
 				if w.names[bare(inner)] {

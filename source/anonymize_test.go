@@ -49,7 +49,7 @@ func anonymousAs(tb testing.TB, cfg Config, content []byte) ([]byte, error) {
 // the same lines, and the same decisions.
 func TestAnonymizedReadsAlike(t *testing.T) {
 	t.Parallel()
-	for _, pattern := range []string{"*.csv", "bad/*.csv", "presets/*.csv", "presets/*.json", "presets/*.ics", "xlsx/*.xlsx"} {
+	for _, pattern := range []string{"*.csv", "bad/*.csv", "presets/*.csv", "presets/*.tsv", "presets/*.json", "presets/*.ics", "xlsx/*.xlsx"} {
 		files, err := filepath.Glob(exports + pattern)
 		if err != nil || len(files) == 0 {
 			t.Fatalf("%s: %d files, %v", pattern, len(files), err)
