@@ -324,3 +324,18 @@ func TestExportsToTakeInstead(t *testing.T) {
 		t.Errorf("got %+v", res.entries)
 	}
 }
+
+// A spreadsheet makes the table of sums as wide as the entries above it.
+func TestSumsOfTheSameWidth(t *testing.T) {
+	t.Parallel()
+	raw, err := os.ReadFile(presetDir + "atimelogger.csv")
+	if err != nil {
+		t.Fatal(err)
+	}
+	above, sums, _ := strings.Cut(string(raw), "\n\n")
+	cfg := text(above + "\n,,,,\n" + strings.ReplaceAll(sums, "\n", ",,\n"))
+	cfg.User = "ada"
+	if res := must(t, cfg); len(res.entries) != 2 || len(res.skipped) != 5 || len(res.rejected) != 1 {
+		t.Errorf("got %s", rendered(res))
+	}
+}
