@@ -172,16 +172,18 @@ func (s *Source) notThis(lay *layout, head []byte, lim *Limits, err error) error
 	if !errors.Is(err, errNotMarked) {
 		return err
 	}
+	p := lay.preset
 	for i := range s.presets {
 		l := s.presets[i]
 		if l.delim = lay.delim; l.preset.refuse == "" {
 			continue
 		}
-		if _, refused := l.findHeader(head, lim); !errors.Is(refused, errNotMarked) {
-			return refused
+		_, refused := l.findHeader(head, lim)
+		if o, ok := errors.AsType[*Error](refused); ok {
+			o.Message = "the header is not that of " + p.title + ": " + o.Message
+			return o
 		}
 	}
-	p := lay.preset
 	own, newErr := newLayout(&Config{User: s.cfg.User})
 	if newErr != nil {
 		return newErr
