@@ -4,6 +4,8 @@ import "strings"
 
 // hamsterHeaders are the headers of Hamster's TSV, in the languages that it
 // speaks; a word that is not translated is English there.
+//
+//nolint:misspell // most of it is no English
 const hamsterHeaders = `
 activity|start time|end time|duration minutes|category|description|tags
 taak|begintyd|eindtyd|duur in minute|kategorie|beskrywing|etikette

@@ -259,7 +259,7 @@ func TestHeadersOfOtherLanguages(t *testing.T) {
 			row, want = "WEB-1|1.5|2026-03-02|ada|Fix cart|Website", `"Website" "WEB-1" "Fix cart"`
 		}
 		forms := map[string]string{"as it is": header, "decomposed": norm.NFD.String(header)}
-		if capitals := strings.ToUpper(header); strings.ToLower(capitals) == strings.ToLower(header) {
+		if capitals := strings.ToUpper(header); fold(capitals) == fold(header) { // not every alphabet has them
 			forms["in capitals"] = capitals
 		}
 		for form, header := range forms {
