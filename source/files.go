@@ -50,14 +50,28 @@ func stampOf(f *os.File) (stamp, fs.FileMode, error) {
 	return stamp{fi.Size(), fi.ModTime(), inode(fi)}, fi.Mode(), nil
 }
 
+// opener is how a file is opened, such as os.OpenFile.
+type opener func(path string, flag int, perm fs.FileMode) (*os.File, error)
+
+// inside opens what is below dir only, links in the way included.
+func inside(dir *os.Root) opener {
+	return func(path string, flag int, perm fs.FileMode) (*os.File, error) {
+		rel, err := filepath.Rel(dir.Name(), path)
+		if err != nil {
+			return nil, err
+		}
+		return dir.OpenFile(rel, flag, perm)
+	}
+}
+
 // openRegular opens path for reading, if it is a regular file and no link to
 // one. What it is, is asked of the open descriptor. name is shown for it.
-func openRegular(path, name string) (*unit, error) {
+func openRegular(path, name string, open opener) (*unit, error) {
 	link := false
 	if fi, err := os.Lstat(path); err == nil {
 		link = fi.Mode()&fs.ModeSymlink != 0
 	}
-	f, err := os.OpenFile(path, openFlags, 0)
+	f, err := open(path, openFlags, 0)
 	if link || isLink(err) {
 		if f != nil {
 			_ = f.Close()
@@ -135,7 +149,7 @@ func (r *Reading) openFiles(ctx context.Context) error {
 			return err
 		}
 		name := r.s.as(path)
-		u, err := openRegular(path, name)
+		u, err := openRegular(path, name, os.OpenFile)
 		if err != nil {
 			return r.s.place(name, err)
 		}
@@ -196,13 +210,24 @@ func (r *Reading) openGlob(ctx context.Context) error {
 	if len(paths) > cfg.Limits.Files {
 		return r.s.fault(fmt.Sprintf("%d files match %s; at most %d can be read", len(paths), cfg.Glob, cfg.Limits.Files), "move old exports elsewhere: their entries are known")
 	}
+	open := os.OpenFile
+	if pattern && len(paths) > 0 {
+		// Who may put files there may put links there too. They must not have
+		// other people's hours read as those of this source.
+		dir, err := os.OpenRoot(root(cfg.Glob))
+		if err != nil {
+			return r.s.place(root(cfg.Glob), err)
+		}
+		defer dir.Close()
+		open = inside(dir)
+	}
 	now := time.Now()
 	for _, path := range paths {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		name := r.s.as(path)
-		u, err := openRegular(path, name)
+		u, err := openRegular(path, name, open)
 		if err != nil {
 			return r.s.place(name, err)
 		}

@@ -54,6 +54,72 @@ func TestGlob(t *testing.T) {
 	}
 }
 
+// A directory that is a link does not lead out of where the pattern begins.
+func TestGlobStaysInside(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for name, row := range map[string]string{"in/a/x.csv": "u-1", "out/x.csv": "u-2"} {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte("user,date,project,hours\n"+row+",2026-11-16,P,1\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		old := time.Now().Add(-time.Hour)
+		if err := os.Chtimes(path, old, old); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cfg := Config{Glob: filepath.Join(dir, "in", "*", "*.csv")}
+	if res := must(t, cfg); len(res.entries) != 1 {
+		t.Errorf("got %+v", res.entries)
+	}
+	if err := os.Symlink("../out", filepath.Join(dir, "in", "b")); err != nil {
+		t.Skip(err)
+	}
+	var e *Error
+	if res, err := read(t, cfg); !errors.As(err, &e) || !strings.Contains(err.Error(), "escapes") || e.Hint() == "" {
+		t.Errorf("got %+v, %v", res, err)
+	}
+}
+
+// What was opened is what is read, whatever takes its place.
+func TestReplacedAfterOpening(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "x.csv")
+	write := func(name, user string) {
+		if err := os.WriteFile(name, []byte("user,date,project,hours\n"+user+",2026-11-16,P,1\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(path, "u-1")
+	s, err := New(Config{Name: "x", Files: []string{path}, Location: time.UTC, Rules: Rules{Future: FutureAllow}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := s.Open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	write(path+".new", "u-2")
+	if err := os.Rename(path+".new", path); err != nil {
+		t.Skip(err) // where an open file keeps its place
+	}
+	if _, err := r.Survey(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Rows(t.Context(), func(row *timesheet.Row) error {
+		if row.Entry == nil || row.Entry.Person != "u-1" {
+			t.Errorf("got %+v", row)
+		}
+		return nil
+	}); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestChangedWhileRead(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "x.csv")

@@ -194,6 +194,20 @@ func TestHTTPRefused(t *testing.T) {
 	}
 }
 
+// A redirect does not lead from https to http, not even on the same host.
+func TestHTTPDowngrade(t *testing.T) {
+	t.Parallel()
+	srv := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "http://"+r.Host+"/export", http.StatusFound)
+	}))
+	t.Cleanup(srv.Close)
+	cfg := httpConfig(srv.URL)
+	cfg.HTTP.Bearer, cfg.HTTP.Transport = secret, srv.Client().Transport
+	if _, err := read(t, cfg); err == nil || !strings.Contains(err.Error(), errElsewhere.Error()) {
+		t.Errorf("got %v", err)
+	}
+}
+
 func httpServing(t *testing.T, media, body string, links ...string) Config {
 	t.Helper()
 	srv, _ := export(t, func(_ int, w http.ResponseWriter, _ *http.Request) {
@@ -249,7 +263,12 @@ func TestHTTPRetries(t *testing.T) {
 		"once unavailable":  {503, "", 2, 0, 11 * time.Second, true},
 		"asks for 30 s":     {429, "30", 2, 30 * time.Second, 31 * time.Second, true},
 		"asks for an hour":  {429, "3600", 1, 0, 0, false},
+		"asks until then":   {503, "Sat, 01 Jan 2000 00:00:30 GMT", 2, 29 * time.Second, 31 * time.Second, true},
+		"asks until 2099":   {429, "Thu, 01 Jan 2099 00:00:00 GMT", 1, 0, 0, false},
+		"asks until 1999":   {429, "Fri, 01 Jan 1999 00:00:00 GMT", 2, 0, 11 * time.Second, true},
+		"asks for ages":     {503, "99999999999999999999", 1, 0, 0, false},
 		"nonsense":          {429, "-5", 2, 0, 11 * time.Second, true},
+		"no number":         {503, "soon", 2, 0, 11 * time.Second, true},
 		"not a server's":    {404, "", 1, 0, 0, false},
 		"connection broken": {0, "", 2, 0, 11 * time.Second, true},
 	} {
@@ -274,6 +293,71 @@ func TestHTTPRetries(t *testing.T) {
 			}
 			if err == nil && len(res.entries) != 1 || err != nil && strings.Contains(err.Error(), canary) {
 				t.Errorf("%s: got %+v, %v", name, res, err)
+			}
+		})
+	}
+}
+
+// drip is a body that comes in pieces, each after a while, until nobody waits
+// for it any more.
+type drip struct {
+	ctx    context.Context
+	pieces []string
+	every  time.Duration
+}
+
+func (d *drip) Read(p []byte) (int, error) {
+	if len(d.pieces) == 0 {
+		return 0, io.EOF
+	}
+	select {
+	case <-time.After(d.every):
+	case <-d.ctx.Done():
+		return 0, d.ctx.Err()
+	}
+	n := copy(p, d.pieces[0])
+	d.pieces = d.pieces[1:]
+	return n, nil
+}
+
+// A slow server does not keep a run for longer than it may.
+func TestHTTPSlow(t *testing.T) {
+	t.Parallel()
+	rows := page1 + strings.Repeat("u-1,2026-11-16,P,8\n", 500)
+	for name, c := range map[string]struct {
+		pieces  []string // none: the answer does not begin
+		every   time.Duration
+		timeout time.Duration
+		want    string
+		most    time.Duration
+	}{
+		"a byte a second":           {strings.Split(rows, ""), time.Second, 10 * time.Minute, "trickles in", 35 * time.Second},
+		"more than that":            {strings.SplitAfter(rows, "\n"), time.Second, 20 * time.Second, "reading the answer", 20 * time.Second},
+		"no answer":                 {nil, 0, 20 * time.Second, "cannot be reached", 100 * time.Second},
+		"late, and at once":         {[]string{page1}, 50 * time.Second, time.Minute, "", 50 * time.Second},
+		"the header first":          {[]string{page1[:26], page1[26:]}, 50 * time.Second, 2 * time.Minute, "", 100 * time.Second},
+		"as fast as is fast enough": {strings.SplitAfter(rows, "\n"), time.Second, 20 * time.Minute, "", 10 * time.Minute},
+	} {
+		dir := t.TempDir()
+		synctest.Test(t, func(t *testing.T) {
+			cfg := httpConfig("https://export.test/x?key=" + canary)
+			cfg.SpoolDir, cfg.HTTP.Timeout = dir, c.timeout
+			cfg.HTTP.Transport = trip(func(r *http.Request) (*http.Response, error) {
+				if c.pieces == nil {
+					<-r.Context().Done()
+					return nil, r.Context().Err()
+				}
+				resp := respond(r, 200, http.Header{"Content-Type": {"text/csv"}}, strings.Join(c.pieces, ""))
+				resp.Body = io.NopCloser(&drip{r.Context(), c.pieces, c.every})
+				return resp, nil
+			})
+			began := time.Now()
+			_, err := read(t, cfg)
+			if took := time.Since(began); took > c.most || (err == nil) != (c.want == "") {
+				t.Errorf("%s: got %v after %s, want %q within %s", name, err, took, c.want, c.most)
+			}
+			if err != nil && (!strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), canary)) {
+				t.Errorf("%s: got %v, want %q", name, err, c.want)
 			}
 		})
 	}

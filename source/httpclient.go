@@ -2,6 +2,7 @@ package source
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -149,7 +150,11 @@ func (f *fetch) get(ctx context.Context, at *spot) (*http.Response, error) {
 		case errors.Is(err, errElsewhere), errors.Is(err, errRedirects), errors.Is(err, errMethod):
 			return nil, &Error{Message: "not followed", HintText: "name the final address in http.url; credentials are not sent to another server", Err: noURL(err)}
 		}
-		return nil, &Error{Message: "cannot be reached", HintText: "check http.url and the network; run again later", Err: noURL(err)}
+		hint := "check http.url and the network; run again later"
+		if _, untrusted := errors.AsType[*tls.CertificateVerificationError](err); untrusted {
+			hint = "check http.url, the certificate on the server, and this machine's clock; http.ca_file names a private authority"
+		}
+		return nil, &Error{Message: "cannot be reached", HintText: hint, Err: noURL(err)}
 	}
 	if resp.StatusCode == http.StatusOK || f.ended(at, resp) || conditional && resp.StatusCode == http.StatusNotModified {
 		return resp, nil

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"time"
 )
 
 // csvPage appends a page to the spool and its rows to sum. The header of later
@@ -72,16 +73,36 @@ func cut(err error) error {
 	return &Error{Message: "reading the answer", HintText: "run again; nothing of it was used", Err: noURL(err)}
 }
 
-// limited counts what comes, after decompression, against what may.
+// An answer that comes more slowly than this, in bytes a second after a while,
+// is no export under way: it would keep a run for as long as the time-out is.
+const (
+	slowest = 10
+	awhile  = 30 * time.Second
+)
+
+// limited counts what comes, after decompression, against what may, and against
+// the time that it takes to come.
 type limited struct {
 	r    io.Reader
 	left *int64
 	max  int64
 	err  error
+
+	got   int64
+	began time.Time // when the first of it was there: until then the server may think
 }
 
 func (l *limited) Read(p []byte) (int, error) {
+	// What is slow so far may have been late only, and be at its end with this.
+	slow := l.got > 0 && time.Since(l.began) > awhile && float64(l.got) < slowest*time.Since(l.began).Seconds()
 	n, err := l.r.Read(p)
+	if l.got == 0 {
+		l.began = time.Now()
+	}
+	l.got += int64(n)
+	if slow && err == nil {
+		n, err = 0, &Error{Message: fmt.Sprintf("the answer trickles in: %d bytes in %s", l.got, time.Since(l.began).Round(time.Second)), HintText: "see what is wrong with the server or the way to it; nothing of it was used"}
+	}
 	if *l.left -= int64(n); *l.left < 0 {
 		n, err = 0, &Error{Message: fmt.Sprintf("the export is larger than %d bytes", l.max), HintText: "ask for a shorter time with http.since, or raise http.max_bytes"}
 	}

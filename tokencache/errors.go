@@ -95,6 +95,9 @@ func (e *UnavailableError) Hint() string {
 	if e.Status == 429 {
 		return "the authorization server limits token requests; check that the state directory is kept between runs, so that a token is used for its whole life"
 	}
+	if isCertificateError(e.Err) {
+		return "see whether that is the authorization server, its certificate, and this machine's clock; ca_file names a private authority"
+	}
 	return "nothing was uploaded; the next run tries again"
 }
 

@@ -509,6 +509,9 @@ func TestCertificateErrorIsNotRetried(t *testing.T) {
 	if _, ok := errors.AsType[*tokencache.UnavailableError](err); !ok || c.Stats().Requests != 1 {
 		t.Errorf("got %v after %d requests, want an UnavailableError after 1", err, c.Stats().Requests)
 	}
+	if !strings.Contains(hintOf(err), "ca_file") {
+		t.Errorf("got hint %q, want ca_file named", hintOf(err))
+	}
 }
 
 func TestFetchHidesFromTheCallersTrace(t *testing.T) {

@@ -299,19 +299,38 @@ func TestRetriesAreFewAndShort(t *testing.T) {
 	}
 }
 
+// A server that takes its time with the answer, or with every byte of it, does
+// not keep a run.
 func TestFetchIsBounded(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		f := &fakeServer{expiresIn: 3600, takes: time.Hour}
-		c := newCache(t, f.config())
-		begin := time.Now()
-		_, err := c.Token(t.Context())
-		var down *tokencache.UnavailableError
-		if took := time.Since(begin); !errors.As(err, &down) || took > 31*time.Second {
-			t.Errorf("got %v after %s, want an UnavailableError within 30s", err, took)
-		}
-	})
+	slow := (&fakeServer{expiresIn: 3600, takes: time.Hour}).config()
+	trickling := tokencache.Config{TokenURL: "https://auth.example/token", Transport: tripper(func(req *http.Request) (*http.Response, error) {
+		body := readerFunc(func(p []byte) (int, error) {
+			select {
+			case <-time.After(time.Second):
+				return copy(p, " "), nil
+			case <-req.Context().Done():
+				return 0, req.Context().Err()
+			}
+		})
+		return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Request: req, Body: io.NopCloser(body)}, nil
+	})}
+	for _, cfg := range []tokencache.Config{slow, trickling} {
+		synctest.Test(t, func(t *testing.T) {
+			c := newCache(t, cfg)
+			begin := time.Now()
+			_, err := c.Token(t.Context())
+			var down *tokencache.UnavailableError
+			if took := time.Since(begin); !errors.As(err, &down) || took > 31*time.Second {
+				t.Errorf("got %v after %s, want an UnavailableError within 30s", err, took)
+			}
+		})
+	}
 }
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
 type tripper func(*http.Request) (*http.Response, error)
 

@@ -331,6 +331,11 @@ func (l *laneRun) stopFor(v verdict) {
 		if v.stop != nil { // no token
 			l.r.stop(v.stop)
 		}
+		if v.class == NotSent || v.class == Unknown {
+			l.mu.Lock()
+			l.trouble = v.detail
+			l.mu.Unlock()
+		}
 	}
 }
 

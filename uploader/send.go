@@ -24,7 +24,8 @@ type sending struct {
 	mu      sync.Mutex
 	judged  int // of the first entries
 	refused int
-	err     error // of the ledger: nothing goes on without it
+	err     error  // of the ledger: nothing goes on without it
+	trouble string // what the last request that came to nothing came to
 }
 
 // The first entries of a run show whether the mapping is right at all.
@@ -194,7 +195,13 @@ func (s *sending) mayBegin(ctx context.Context) (ok, probe bool) {
 			return true, probe
 		}
 		if wait == 0 {
-			s.r.stop(&StopError{Kind: StopUnreachable, Message: "the API at " + s.u.cfg.API.URL + " is not reachable or out of order", HintText: "nothing is lost: the next run goes on where this one stopped"})
+			s.mu.Lock()
+			said := "the API at " + s.u.cfg.API.URL + " is not reachable or out of order"
+			if s.trouble != "" {
+				said += ": " + s.trouble
+			}
+			s.mu.Unlock()
+			s.r.stop(&StopError{Kind: StopUnreachable, Message: said, HintText: "nothing is lost: the next run goes on where this one stopped"})
 			return false, false
 		}
 		s.u.client.sleep(ctx, wait)

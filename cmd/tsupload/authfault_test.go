@@ -107,6 +107,7 @@ func authFaults() []authFault {
 				_ = conn.Close()
 			}
 		}, exitUnreachable, []string{"no token from", "hint: "}, 3, 3, exitUnreachable},
+		{"headers without end", func(*authProxy) http.HandlerFunc { return endlessHeaders }, exitUnreachable, []string{"headers exceeded 1048576 bytes", "hint: "}, 3, 3, exitUnreachable},
 		{"slow", func(p *authProxy) http.HandlerFunc {
 			return func(w http.ResponseWriter, r *http.Request) {
 				_, body := p.token(r)

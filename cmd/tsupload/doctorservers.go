@@ -14,15 +14,9 @@ import (
 
 // What the doctor learns of servers by the way: their clocks and certificates.
 
-const (
-	// From here on a difference between two clocks is worth a word, and from
-	// there on tokens and signatures are refused because of it.
-	clockWorth = 30 * time.Second
-	clockBad   = 5 * time.Minute
-	// certificateSoon is how long before its end a certificate should have been
-	// renewed.
-	certificateSoon = 21 * 24 * time.Hour
-)
+// certificateSoon is how long before its end a certificate should have been
+// renewed.
+const certificateSoon = 21 * 24 * time.Hour
 
 // witness keeps what servers' answers tell beside their contents.
 type witness struct {
@@ -51,9 +45,8 @@ type watching struct {
 }
 
 func (t watching) RoundTrip(req *http.Request) (*http.Response, error) {
-	before := time.Now()
+	asked := time.Now()
 	resp, err := t.next.RoundTrip(req)
-	took := time.Since(before)
 	t.to.mu.Lock()
 	defer t.to.mu.Unlock()
 	origin := req.URL.Scheme + "://" + req.URL.Host
@@ -72,9 +65,8 @@ func (t watching) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	of.tls = resp.TLS
-	if at, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
-		// The header is cut to the second; the answer was made somewhere between.
-		of.ahead, of.told = before.Add(took/2).Sub(at.Add(500*time.Millisecond)), true
+	if ahead, told := clockAhead(resp, asked); told {
+		of.ahead, of.told = ahead, true
 	}
 	return resp, nil
 }
@@ -89,7 +81,6 @@ func (t watching) CloseIdleConnections() {
 func (d *doctor) checkClock(context.Context) []finding {
 	d.seen.mu.Lock()
 	defer d.seen.mu.Unlock()
-	const hint = "set this machine's clock (timedatectl set-ntp true), or tell whoever runs the other; tokens and signatures are good for minutes only"
 	var found []finding
 	var agree []string
 	for _, s := range d.seen.seen {
@@ -103,9 +94,9 @@ func (d *doctor) checkClock(context.Context) []finding {
 		}
 		switch {
 		case off.Abs() > clockBad:
-			found = append(found, failure(exitFault, hint, "%s", text))
+			found = append(found, failure(exitFault, setClock, "%s", text))
 		case off.Abs() > clockWorth:
-			found = append(found, warning(hint, "%s", text))
+			found = append(found, warning(setClock, "%s", text))
 		default:
 			agree = append(agree, fmt.Sprintf("%s %+ds", s.who, int(off.Seconds())))
 		}

@@ -72,7 +72,7 @@ func (t livingTransport) CloseIdleConnections() {
 // transport ends the cache.
 func (a *app) newExportTokens(h *config.HTTP, base http.RoundTripper, dir string, log *slog.Logger) (http.RoundTripper, func() error, error) {
 	c, secrets := h.Auth.ClientCredentials.AsAuth(), a.resolver(tokencache.NewKeyring())
-	auth, err := newTransport("", 1, 30*time.Second)
+	auth, err := newTransport(h.CAFile, 1, 30*time.Second)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -127,7 +127,7 @@ func (t exportTokens) RoundTrip(req *http.Request) (*http.Response, error) {
 			e.HintText += ": " + hint.Hint()
 		}
 	case errors.As(err, &unavailable):
-		e.HintText = "run again later"
+		e.HintText = "run again later; " + unavailable.Hint()
 	default:
 		return nil, err
 	}

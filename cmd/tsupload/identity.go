@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -45,7 +46,7 @@ func (a *app) newIdentity(cfg *config.Config, log *slog.Logger) (*identity, erro
 	if err != nil {
 		return nil, err
 	}
-	cache, err := a.newCacheOver(auth, cfg, log)
+	cache, err := a.newCacheOver(&punctual{next: auth, who: "authorization server", log: log}, cfg, log)
 	if err != nil {
 		return nil, err
 	}
@@ -56,7 +57,7 @@ func (a *app) newIdentity(cfg *config.Config, log *slog.Logger) (*identity, erro
 	// The uploader gives each attempt this time as a whole; a second timer for
 	// its first half would only cost.
 	network.ResponseHeaderTimeout = 0
-	var base http.RoundTripper = network
+	var base http.RoundTripper = &punctual{next: network, who: "API", log: log}
 	if a.metrics != nil {
 		base = a.metrics.Transport(base)
 	}
@@ -198,8 +199,8 @@ func (s dyingStore) Save(ctx context.Context, key string, e tokencache.Entry) er
 
 func tokenDir(cfg *config.Config) string { return filepath.Join(cfg.State.Dir, "tokens") }
 
-// tokenErrors marks errors of the token layer, so that the uploader knows that
-// nothing was sent, without knowing that layer.
+// tokenErrors marks errors of the layers below, so that the uploader knows that
+// nothing was sent, without knowing those layers.
 type tokenErrors struct{ next http.RoundTripper }
 
 func (t tokenErrors) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -220,6 +221,7 @@ func markToken(err error) error {
 		ended       *tokencache.LoginError
 		file        *tokencache.FileError
 		panicked    *rescue.Error
+		untrusted   *tls.CertificateVerificationError
 	)
 	switch {
 	case errors.As(err, &panicked):
@@ -230,6 +232,11 @@ func markToken(err error) error {
 		return &uploader.StopError{Kind: uploader.StopAuth, Err: err}
 	case errors.As(err, &file):
 		return &uploader.StopError{Kind: uploader.StopConfig, Err: err}
+	case errors.As(err, &untrusted): // the API's, before a byte of the request could leave
+		return &uploader.StopError{
+			Kind: uploader.StopUnreachable, Message: "the API's certificate is not accepted", Err: untrusted,
+			HintText: "nothing was sent: see whether api.url is right, the certificate on the server, and this machine's clock; api.ca_file names a private authority (`tsupload doctor` says more)",
+		}
 	}
 	return err
 }

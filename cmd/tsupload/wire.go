@@ -54,18 +54,20 @@ func newTransport(caFile string, conns int, timeout time.Duration) (*http.Transp
 		MaxIdleConnsPerHost:   conns,
 		MaxConnsPerHost:       conns,
 		ForceAttemptHTTP2:     true,
-		TLSClientConfig:       &tls.Config{MinVersion: tls.VersionTLS12},
+		// No server has that much to say before its answer; the library's own limit is ten times as much.
+		MaxResponseHeaderBytes: 1 << 20,
+		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
 	}
 	if caFile == "" {
 		return t, nil
 	}
 	pem, err := os.ReadFile(caFile)
-	if err != nil {
-		return nil, err
-	}
 	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("%s has no certificate in PEM form", caFile)
+	if err == nil && !pool.AppendCertsFromPEM(pem) {
+		err = fmt.Errorf("%s has no certificate in PEM form", caFile)
+	}
+	if err != nil {
+		return nil, &uploader.StopError{Kind: uploader.StopConfig, Message: "ca_file", Err: err, HintText: "it names a PEM file with the certificates of authorities"}
 	}
 	t.TLSClientConfig.RootCAs = pool
 	return t, nil
@@ -140,8 +142,13 @@ func (a *app) newFeed(s *config.Source, opts feedOptions, log *slog.Logger) (upl
 		c.Glob = s.CSV.Path
 	case s.HTTP != nil:
 		c.HTTP = a.newExport(s.HTTP)
+		network, err := newTransport(s.HTTP.CAFile, 1, s.HTTP.Timeout)
+		if err != nil {
+			return uploader.Feed{}, err
+		}
+		c.HTTP.Transport = network
 		if opts.alive != nil {
-			c.HTTP.Transport = livingTransport{http.DefaultTransport, opts.alive}
+			c.HTTP.Transport = livingTransport{network, opts.alive}
 		}
 		if s.HTTP.Auth.ClientCredentials != nil {
 			if c.HTTP.Transport, after, err = a.newExportTokens(s.HTTP, c.HTTP.Transport, opts.spool, log); err != nil {

@@ -393,6 +393,8 @@ type HTTP struct {
 	Query map[string]string `yaml:"query"`
 	// Credentials for the export, one of header, basic, bearer, client_credentials; with preset: token.
 	Auth HTTPAuth `yaml:"auth"`
+	// PEM file with the certificate authorities to trust for the export, and for the authorization server of client_credentials, instead of the system's.
+	CAFile string `yaml:"ca_file" check:"path"`
 	// Format of the body.
 	Format string `yaml:"format" enum:"auto,csv,json"`
 	// Path of the list of rows in a JSON body, such as data.entries; empty: the body is the list.

@@ -108,6 +108,8 @@ func TestSingleFaults(t *testing.T) {
 		{"sources: [{name: a, timezone: UTC}]", "has nothing to read"},
 		{"sources: [{name: a, timezone: UTC, csv: {path: x}, http: {url: https://x}}]", "excludes csv"},
 		{"sources: [{name: a, timezone: posix/UTC, csv: {path: x}}]", "is not the name of a zone"},
+		{"sources: [{name: a, timezone: Local, csv: {path: x}}]", "names no zone"},
+		{"sources: [{name: a, timezone: ../../etc/passwd, csv: {path: x}}]", "is not the name of a zone"},
 		{"sources: [{name: a, timezone: UTC, csv: {path: x}}, {name: b, id: a, timezone: UTC, csv: {path: y}}]", "is the id of sources[0] too"},
 		{"sources: [{name: a, timezone: UTC, csv: {path: x}, <<: {user: x}}]", "merging mappings is not supported"},
 	} {
