@@ -1,7 +1,6 @@
 package source
 
 import (
-	"bytes"
 	"compress/gzip"
 	"context"
 	"errors"
@@ -87,20 +86,16 @@ func (r *Reading) anonymize(ctx context.Context, u *unit, h Header, to io.Writer
 	if err != nil {
 		return err
 	}
-	pivoted := u.made != nil && u.made.pivoted
+	if u.made != nil && u.made.pivoted != nil {
+		w.asWritten(*u.made.pivoted)
+	}
 	switch {
-	case isZip(head) && !pivoted:
+	case isZip(head):
 		write = w.workbook
-	case isJSON(head) && !pivoted:
+	case isJSON(head):
 		write = w.json
 	case isCalendar(head):
 		write = w.calendar
-	case pivoted && !isZip(head) && !isJSON(head):
-		if err := w.asWritten(raw); err != nil {
-			return err
-		}
-	case u.made != nil && u.made.table:
-		return &Error{Message: "there is no way to make a file of this form anonymous", HintText: "save it as CSV UTF-8 and try whether that shows the fault as well"}
 	}
 	if err := write(raw, io.Discard); err != nil {
 		return err
@@ -121,30 +116,14 @@ func (r *Reading) anonymize(ctx context.Context, u *unit, h Header, to io.Writer
 
 // asWritten takes the header as it stands in the file, where a table with
 // another one was made of it.
-func (w *twin) asWritten(raw *io.SectionReader) error {
-	u := &unit{f: w.u.f, made: &made{f: w.u.f, size: raw.Size()}, name: w.u.name}
-	head, err := headOf(raw, raw.Size(), headSize)
-	if err != nil {
-		return err
-	}
-	cs, err := sniff(head, w.r.s.layout.encoding)
-	if err != nil {
-		return err
-	}
-	text, err := io.ReadAll(cs.decode(bytes.NewReader(head[cs.bom:])))
-	if err != nil {
-		return err
-	}
-	w.t, w.h = nil, w.r.likeliest(u, text)
-	w.head = w.h.Columns
-	w.roles = rolesOf(w.head, nil)
+func (w *twin) asWritten(h Header) {
+	w.t, w.h, w.head, w.roles = nil, h, h.Columns, rolesOf(h.Columns, nil)
 	for i, name := range w.head {
 		if shortDay.MatchString(fold(name)) {
 			w.roles[i] = roleLength
 		}
 		w.names[bare(name)] = true
 	}
-	return nil
 }
 
 // gzipped tells whether the file itself is packed.
@@ -192,6 +171,10 @@ func (w *twin) table(data *io.SectionReader, to io.Writer) error {
 	fr := newFramer(body(), delim, lim, nil)
 	var rec frame
 	fr.blanks = true
+	below := below{}
+	if w.t != nil {
+		below = w.t.below()
+	}
 	for {
 		err := fr.next(&rec)
 		if errors.Is(err, io.EOF) {
@@ -206,6 +189,8 @@ func (w *twin) table(data *io.SectionReader, to io.Writer) error {
 			text += w.preamble(string(chomp(rec.data))) + string(rest)
 		case rec.line == w.h.Line:
 			text += w.heading(&rec, delim) + string(rest)
+		case !below.reached && below.has(&rec):
+			text += string(rec.data) // its header
 		case w.again(&rec, delim):
 			text += w.cells(&rec, delim, func(_ int, inner string) string {
 				if w.names[bare(inner)] {
@@ -272,15 +257,18 @@ func (w *twin) preamble(line string) string {
 
 // heading is the header, in which only days are moved.
 func (w *twin) heading(rec *frame, delim byte) string {
-	return w.cells(rec, delim, func(_ int, inner string) string {
-		if wholeDate(strings.TrimSpace(inner)) {
-			return w.m.days.move(inner, w.m.collect)
-		}
-		if shortDay.MatchString(fold(inner)) {
-			return w.m.days.short(inner, w.m.collect)
-		}
-		return inner
-	})
+	return w.cells(rec, delim, func(_ int, inner string) string { return w.name(inner) })
+}
+
+// name is that of a column, moved where it is a day.
+func (w *twin) name(s string) string {
+	switch {
+	case wholeDate(strings.TrimSpace(s)):
+		return w.m.days.move(s, w.m.collect)
+	case shortDay.MatchString(fold(s)):
+		return w.m.days.short(s, w.m.collect)
+	}
+	return s
 }
 
 // again tells whether a row is a header for the second time: most of its cells

@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -49,7 +50,7 @@ func anonymousAs(tb testing.TB, cfg Config, content []byte) ([]byte, error) {
 // the same lines, and the same decisions.
 func TestAnonymizedReadsAlike(t *testing.T) {
 	t.Parallel()
-	for _, pattern := range []string{"*.csv", "bad/*.csv", "presets/*.csv", "presets/*.json", "presets/*.ics", "xlsx/*.xlsx"} {
+	for _, pattern := range []string{"*.csv", "bad/*.csv", "presets/*.csv", "presets/*.tsv", "presets/*.json", "presets/*.ics", "xlsx/*.xlsx"} {
 		files, err := filepath.Glob(exports + pattern)
 		if err != nil || len(files) == 0 {
 			t.Fatalf("%s: %d files, %v", pattern, len(files), err)
@@ -286,6 +287,70 @@ func TestAnonymizeCanaries(t *testing.T) {
 				t.Errorf("something survives in\n%s", twin)
 			}
 		})
+	}
+}
+
+// A workbook with a column for each day has a twin too: of another week, with
+// the same hours in the same cells.
+func TestAnonymizePivotedWorkbook(t *testing.T) {
+	t.Parallel()
+	original, err := os.ReadFile(exports + "xlsx/hubstaff.xlsx")
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := zip.NewReader(bytes.NewReader(original), int64(len(original)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The days as texts, without a year.
+	var short bytes.Buffer
+	out := zip.NewWriter(&short)
+	for _, f := range in.File {
+		b := part(t, f)
+		if strings.HasPrefix(f.Name, "xl/worksheets/") {
+			for i, day := range []string{"Sun 3/1", "Mon 3/2", "Tue 3/3", "Wed 3/4", "Thu 3/5", "Fri 3/6", "Sat 3/7"} {
+				cell := regexp.MustCompile(fmt.Sprintf(`<c r="%c3"[^>]*>.*?</c>`, 'L'+i))
+				b = cell.ReplaceAll(b, fmt.Appendf(nil, `<c r="%c3" t="inlineStr"><is><t>%s</t></is></c>`, 'L'+i, day))
+			}
+		}
+		put(t, out, f.Name, b)
+	}
+	if err := out.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range map[string][]byte{"dates": original, "texts": short.Bytes(), "packed": gzipped(t, original)} {
+		twin, err := anonymous(t, content)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if why := unlike(t, Config{}, content, twin); why != "" {
+			t.Errorf("%s: %s", name, why)
+		}
+		cfg, other := bytesOf(content), bytesOf(twin)
+		cfg.Defaults, other.Defaults = Defaults{Project: "P"}, Defaults{Project: "P"}
+		was, is := must(t, cfg), must(t, other)
+		if was.decision("days") == is.decision("days") || len(is.entries) != 3 {
+			t.Errorf("%s: the days were %s, and are %s", name, was.decision("days"), is.decision("days"))
+		}
+		for i, e := range is.entries {
+			if o := was.entries[i]; e.Duration != o.Duration || e.Origin != o.Origin || (e.Day-o.Day)%7 != 0 {
+				t.Errorf("%s: got %s of %s at %s, want %s at %s", name, e.Duration.Clock(), e.Day, e.Origin, o.Duration.Clock(), o.Origin)
+			}
+		}
+		all := ""
+		if name != "packed" {
+			z, err := zip.NewReader(bytes.NewReader(twin), int64(len(twin)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, f := range z.File {
+				all += string(part(t, f))
+			}
+		}
+		if left := survives(all, []string{"ada", "byron", "night", "wrong", "acme", "example"}); left != "" {
+			t.Errorf("%s: %q survives", name, left)
+		}
 	}
 }
 

@@ -362,10 +362,7 @@ func (t *bookTwin) writeCell(w io.Writer, d *xml.Decoder, el xml.StartElement, n
 func (t *bookTwin) cellText(s string, number, column int, as *sheetTwin) string {
 	switch {
 	case as.header > 0 && number == as.header && column < len(as.roles):
-		if wholeDate(strings.TrimSpace(s)) {
-			return t.w.m.days.move(s, t.w.m.collect)
-		}
-		return s
+		return t.w.name(s)
 	case as.header > 0 && number < as.header:
 		return t.w.preamble(s)
 	}

@@ -33,6 +33,8 @@ type converter struct {
 	skipped   timesheet.Skipped
 	values    timesheet.Values
 
+	below below // the table, and where it ends
+
 	start, end moment // of the row at hand
 	ranged     bool   // it has both
 	loose      timesheet.DateFormat
@@ -49,7 +51,7 @@ func newConverter(s *Source, u *unit) *converter {
 	c := &converter{
 		s: s, cfg: &s.cfg, u: u, form: u.form, t: u.form.table, today: s.today(),
 		seen: newSeen(u.rows), rejected: map[uint64]int{}, users: map[string]bool{},
-		projects: newSuggestions(s.cfg.Projects), people: newSuggestions(s.cfg.People), names: map[string]string{},
+		below: u.form.table.below(), projects: newSuggestions(s.cfg.Projects), people: newSuggestions(s.cfg.People), names: map[string]string{},
 	}
 	// A constant format is a valid one.
 	c.loose, _ = timesheet.ParseDateFormat("YYYY-M-D")
@@ -78,6 +80,8 @@ func (c *converter) convert(rec *record, why string, fr *frame, number int) *tim
 	var f *fault
 	skip := timesheet.Reason("")
 	switch {
+	case c.below.has(fr):
+		skip = timesheet.ReasonSubtotal
 	case why != "":
 		f = &fault{timesheet.ReasonBadRow, fieldCount, why, "mend the row in the export; values with quotation marks or delimiters must be quoted"}
 	case strings.HasPrefix(rec.Refused, skipMark):
@@ -194,6 +198,9 @@ func (c *converter) fill(e *timesheet.Entry, rec *record, part *partial) (skip t
 	v.Person = c.name(v.Person)
 	if why := c.noWork(rec); why != "" {
 		return why, nil
+	}
+	if p := c.t.lay.preset; p != nil && p.never != "" && fold(rec.End) == p.never {
+		rec.End = ""
 	}
 	who := c.person(e, v.Person)
 	part.person = e.Person

@@ -1,7 +1,9 @@
 package source
 
 import (
+	"errors"
 	"fmt"
+	"math"
 	"regexp"
 	"strconv"
 	"strings"
@@ -221,6 +223,10 @@ func (c *converter) stated(w *stated, text string, f field, format string) *faul
 		}
 	}
 	switch {
+	case format == decimalMinutes:
+		// Cut to whole ones by some versions, never rounded up.
+		w.sec, err = parseMinutes(text)
+		w.clock, w.above = true, 59
 	case format == "minutes" || format == "seconds":
 		var n int64
 		n, err = timesheet.ParseCount(text)
@@ -294,6 +300,20 @@ func addUp(numbers []string, units ...timesheet.Seconds) (sum timesheet.Seconds,
 		sum += timesheet.Seconds(n) * unit
 	}
 	return sum, true
+}
+
+// decimalMinutes are minutes with a part, which is written with a point in every
+// language.
+const decimalMinutes = "minutes with a part"
+
+var minutes = regexp.MustCompile(`^\d{1,7}(\.\d{1,20})?$`)
+
+func parseMinutes(text string) (timesheet.Seconds, error) {
+	n, err := strconv.ParseFloat(text, 64)
+	if err != nil || !minutes.MatchString(text) {
+		return 0, errors.New("is not a number of minutes such as 90.5")
+	}
+	return timesheet.Seconds(math.Round(n * 60)), nil
 }
 
 // isoDuration is a duration of ISO 8601 in hours, minutes and seconds, which

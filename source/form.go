@@ -33,8 +33,8 @@ type made struct {
 	f       *os.File
 	gone    bool
 	size    int64
-	table   bool // a CSV of ours: UTF-8, commas
-	pivoted bool // of a report with a column for each day
+	table   bool    // a CSV of ours: UTF-8, commas
+	pivoted *Header // as it stands in the file, where that has a column for each day
 	lines   lines
 	how     []timesheet.Decision
 	// instead is the error to give where no header is found.

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/text/unicode/norm"
+
 	"github.com/exampleco/tsupload/internal/timesheet"
 )
 
@@ -161,9 +163,9 @@ func (l *layout) missing(has func(field) bool) string {
 }
 
 // fold makes a header comparable: case, space around it and a stray
-// byte-order mark do not matter.
+// byte-order mark do not matter, nor whether an accent is a character of its own.
 func fold(s string) string {
-	return strings.ToLower(strings.Trim(s, " \t\r\n\u00a0\ufeff"))
+	return norm.NFC.String(strings.ToLower(strings.Trim(s, " \t\r\n\u00a0\ufeff")))
 }
 
 // table is the header of a file and where the columns are in it.

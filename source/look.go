@@ -21,6 +21,9 @@ type Inspection struct {
 	// Decisions say how the file is written, each with the place that shows it.
 	Decisions []timesheet.Decision
 	Survey    timesheet.Survey
+	// Like is the preset of the tracker that it looks like, where it is read by our
+	// own columns.
+	Like string
 	// Placed tells that times of day name their distance from UTC.
 	Placed bool
 }
@@ -63,6 +66,9 @@ func (r *Reading) Inspect(ctx context.Context) (*Inspection, error) {
 	l, err := r.look(ctx, u)
 	if err != nil {
 		return in, r.s.place(u.name, err)
+	}
+	if t.like != nil {
+		in.Like = t.like.name
 	}
 	in.Decisions, in.Placed = l.decisions(in.Survey.Files[0].Decisions), l.placed.line > 0
 	return in, nil
@@ -301,7 +307,11 @@ func (l *looker) decisions(decided []timesheet.Decision) []timesheet.Decision {
 	var styles, places []string
 	for s, seen := range l.styles {
 		if seen.n > 0 {
-			styles, places = append(styles, durationStyle(s).String()), append(places, at(seen))
+			style := durationStyle(s).String()
+			if p := l.t.lay.preset; p != nil && p.durations == decimalMinutes && (durationStyle(s) == styleDecimal || durationStyle(s) == styleWhole) {
+				style = decimalMinutes
+			}
+			styles, places = append(styles, style), append(places, at(seen))
 		}
 	}
 	if len(styles) > 0 {

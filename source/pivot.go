@@ -98,7 +98,8 @@ func (r *Reading) unpivot(ctx context.Context, u *unit, m *made) error {
 			return err
 		}
 		if made != nil && (!w.broken || cs.name != utf8Name) {
-			m.lines, m.pivoted = made, true
+			m.pivoted = &Header{Line: p.place(t.line), Columns: t.header}
+			m.lines = made
 			break
 		}
 		if w.wide || !cs.auto {
@@ -112,7 +113,7 @@ func (r *Reading) unpivot(ctx context.Context, u *unit, m *made) error {
 		first, last = min(first, c.day), max(last, c.day)
 	}
 	m.how = append(m.how, timesheet.Decision{
-		What: "days", Value: fmt.Sprintf("%s to %s, a column each", first, last), Evidence: u.name + ":" + strconv.Itoa(p.place(t.line)) + p.year,
+		What: "days", Value: fmt.Sprintf("%s to %s, a column each", first, last), Evidence: u.name + ":" + strconv.Itoa(m.pivoted.Line) + p.year,
 	})
 	return nil
 }

@@ -29,6 +29,10 @@ type preset struct {
 	// subtotals tells that rows with a value of fieldKind but without a date are
 	// sums of other rows.
 	subtotals bool
+	// sums is the header of a second table, below the entries, that adds them up.
+	sums []string
+	// never is what stands in place of the end of a timer that runs, folded.
+	never string
 	// unpadded tells that seconds of durations are written without a leading zero.
 	unpadded bool
 	// worked tells that durations are whole milliseconds, or such as 1h 30m.
@@ -39,7 +43,7 @@ type preset struct {
 	// reads it.
 	first bool
 	// durations is Config.DurationFormat, where the configuration has none; iso
-	// stands for ISO 8601 or whole seconds.
+	// stands for ISO 8601 or whole seconds, decimalMinutes for what it says.
 	durations string
 	// planned tells that entries can be of the future, and are no work until they
 	// are over.
@@ -169,6 +173,17 @@ func (s *Source) notThis(lay *layout, head []byte, lim *Limits, err error) error
 		return err
 	}
 	p := lay.preset
+	for i := range s.presets {
+		l := s.presets[i]
+		if l.delim = lay.delim; l.preset.refuse == "" {
+			continue
+		}
+		_, refused := l.findHeader(head, lim)
+		if o, ok := errors.AsType[*Error](refused); ok {
+			o.Message = "the header is not that of " + p.title + ": " + o.Message
+			return o
+		}
+	}
 	own, newErr := newLayout(&Config{User: s.cfg.User})
 	if newErr != nil {
 		return newErr

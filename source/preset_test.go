@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/text/unicode/norm"
 
 	"github.com/exampleco/tsupload/internal/timesheet"
 )
@@ -71,14 +72,23 @@ var presetFiles = []presetFile{
 	{"calendar.ics", "ical", 5415 + 5400 + 3600 + 2700 + 1200 + 82800, "6 3 4", "ada"},
 	{"hubstaff", "hubstaff", 5415 + 27900 + 2401, "3 3 3", ""},
 	{"hubstaff-short-days", "hubstaff", 5415 + 27900, "2 1 0", ""},
+	{"tempo-russian", "tempo", 5400 + 900, "2 0 0", ""},
+	{"hamster.tsv", "hamster", 2 * 5400, "2 2 1", "ada"},
+	{"hamster-german.tsv", "hamster", 5415 + 40, "2 0 0", "ada"},
+	{"hamster.json", "hamster", 2 * 5400, "2 1 0", "ada"},
+	{"atimelogger", "atimelogger", 600 + 5400, "2 5 1", "ada"},
+	{"hubstaff-detailed", "hubstaff-detailed", 5415 + 27900, "2 1 0", ""},
+	{"hubstaff-detailed-own", "hubstaff-detailed", 5415 + 2400, "2 0 0", "ada"},
 	{"klog.json", "klog", 3*5400 + 20340 + 8880, "5 1 1", "ada"},
 }
 
 // otherForm tells whether the fixture is no CSV.
-func (c *presetFile) otherForm() bool { return strings.Contains(c.file, ".") }
+func (c *presetFile) otherForm() bool {
+	return strings.Contains(c.file, ".") && !strings.HasSuffix(c.file, ".tsv")
+}
 
 func (c *presetFile) name() string {
-	if c.otherForm() {
+	if strings.Contains(c.file, ".") {
 		return c.file
 	}
 	return c.file + ".csv"
@@ -107,7 +117,7 @@ func TestPresets(t *testing.T) {
 				cfg.Preset = c.preset
 			}
 			res := must(t, cfg)
-			if n := len(res.survey.Notes); strings.HasPrefix(c.file, "kimai") && c.preset == "kimai" && c.file != "kimai-german" || c.file == "timetagger" {
+			if n := len(res.survey.Notes); strings.HasPrefix(c.file, "kimai") && c.preset == "kimai" && c.file != "kimai-german" || c.file == "timetagger" || c.file == "hamster.json" {
 				// All our own columns are there, so these have always been read by them.
 				if n == 0 || !strings.Contains(res.survey.Notes[0], "preset: "+c.preset+" reads the rest") {
 					t.Errorf("got notes %q", res.survey.Notes)
@@ -236,4 +246,96 @@ func keys(res *result) []string {
 	}
 	slices.Sort(out)
 	return out
+}
+
+// Headers are known in every language that they are known in: in capitals, and
+// with accents that are characters of their own.
+func TestHeadersOfOtherLanguages(t *testing.T) {
+	t.Parallel()
+	for header := range strings.Lines(strings.TrimSpace(hamsterHeaders) + "\nКлюч запроса|Часов|Дата работы|Имя пользователя|Описание работы|Имя проекта") {
+		header = strings.TrimSpace(header)
+		row, want := "Cart|2026-03-02 09:00|2026-03-02 10:30|90.0|Website|Fix cart|web", `"Website" "Cart" "Fix cart"`
+		if strings.HasPrefix(header, "К") {
+			row, want = "WEB-1|1.5|2026-03-02|ada|Fix cart|Website", `"Website" "WEB-1" "Fix cart"`
+		}
+		forms := map[string]string{"as it is": header, "decomposed": norm.NFD.String(header)}
+		if capitals := strings.ToUpper(header); fold(capitals) == fold(header) { // not every alphabet has them
+			forms["in capitals"] = capitals
+		}
+		for form, header := range forms {
+			cfg := text(header + "\n" + row + "\n")
+			cfg.User = "ada"
+			if strings.HasPrefix(header, "name|") || strings.HasPrefix(header, "NAME|") {
+				cfg.Preset = "hamster" // else its keys are ours
+			}
+			res, err := read(t, cfg)
+			if err != nil {
+				t.Errorf("%s, %s: %v", header, form, err)
+				continue
+			}
+			if got := string(rendered(res)); res.seconds() != 5400 || !strings.Contains(got, want) {
+				t.Errorf("%s, %s: got %s", header, form, got)
+			}
+		}
+	}
+}
+
+// A file of which every row would be refused, because our own reading lacks a
+// column that is there under another name, says which preset has it.
+func TestRefusedByOurOwnReading(t *testing.T) {
+	t.Parallel()
+	record := `{"name": "Cart", "start_time": "2026-03-02 09:00", "end_time": "2026-03-02 10:30", "duration_minutes": 90.0, "category": "Website", "description": "", "tags": ""}`
+	cfg := text("[" + strings.Repeat(record+",", 59) + record + "]")
+	cfg.User = "ada"
+	_, err := read(t, cfg)
+	if e, ok := errors.AsType[*Error](err); !ok || !strings.Contains(e.HintText, "set preset: hamster") || e.Key != "preset" {
+		t.Errorf("got %v", err)
+	}
+	cfg = text("[" + strings.Repeat(record+",", 59) + record + "]")
+	cfg.User, cfg.Preset = "ada", "hamster"
+	if res := must(t, cfg); len(res.entries) != 60 {
+		t.Errorf("got %d entries", len(res.entries))
+	}
+}
+
+// An export that cannot be read says which one to take instead, whatever preset
+// was expected; columns can be mapped all the same.
+func TestExportsToTakeInstead(t *testing.T) {
+	t.Parallel()
+	const activity = "Date,Member,Client,Project,Team,Task ID,To-do,Regular hours,Total hours,Activity %,Idle (%),Idle (hr),Total spent,Regular spent,PTO,PTO spent,Holiday,Holiday spent,Currency\n" +
+		"2026-03-02,Ada Byron,Acme,Website,Web,101,Cart,1:30:15,1:30:15,62,0,0:00:00,0,0,0,0,0,0,EUR\n"
+	for _, c := range []struct{ content, preset, message, hint string }{
+		{",Issue,Key,Logged,02/Mar/26,03/Mar/26\n,Cart,WEB-1,1.5,1.5,\n", "tempo", "column a day", "export the worklogs"},
+		{activity, "hubstaff", "may hold time off", "columns: {user: Member"},
+		{"Date,Time (h),Time (decimal)\n02/03/2026,1:30,1.5\n", "clockify", "summary report", "detailed report"},
+	} {
+		for _, preset := range []string{"", PresetAuto, c.preset} {
+			cfg := text(c.content)
+			cfg.User, cfg.Preset = "ada", preset
+			_, err := read(t, cfg)
+			if e, ok := errors.AsType[*Error](err); !ok || e.Line != 1 || !strings.Contains(e.Message, c.message) || !strings.Contains(e.HintText, c.hint) {
+				t.Errorf("preset %q: got %v", preset, err)
+			}
+		}
+	}
+	cfg := text(activity)
+	cfg.Columns = map[string]string{"user": "Member", "date": "Date", "duration": "Total hours", "project": "Project", "task": "To-do"}
+	if res := must(t, cfg); res.seconds() != 5415 || res.entries[0].Task != "Cart" {
+		t.Errorf("got %+v", res.entries)
+	}
+}
+
+// A spreadsheet makes the table of sums as wide as the entries above it.
+func TestSumsOfTheSameWidth(t *testing.T) {
+	t.Parallel()
+	raw, err := os.ReadFile(presetDir + "atimelogger.csv")
+	if err != nil {
+		t.Fatal(err)
+	}
+	above, sums, _ := strings.Cut(string(raw), "\n\n")
+	cfg := text(above + "\n,,,,\n" + strings.ReplaceAll(sums, "\n", ",,\n"))
+	cfg.User = "ada"
+	if res := must(t, cfg); len(res.entries) != 2 || len(res.skipped) != 5 || len(res.rejected) != 1 {
+		t.Errorf("got %s", rendered(res))
+	}
 }

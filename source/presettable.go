@@ -8,6 +8,7 @@ import "github.com/exampleco/tsupload/internal/timesheet"
 // None is here of which no real export was seen. Dates, clocks and decimal
 // signs follow the profile of whoever exports; so the file decides them.
 func presets() []preset {
+	hamster := hamsterWords()
 	return []preset{
 		{
 			// "Amount (USD)" and the like vary with the currency and are not used. An
@@ -66,13 +67,22 @@ func presets() []preset {
 			},
 		},
 		{
-			// The time in a work date is when the work began.
+			// The time in a work date is when the work began. Headers are in the language
+			// of the account.
 			name: "tempo", title: "Tempo's worklogs",
-			marks: [][]string{{"issue key"}, {"hours"}, {"work date"}, {"username", "full name"}},
+			marks: [][]string{{"issue key", "ключ запроса"}, {"hours", "часов"}, {"work date", "дата работы"}, {"username", "full name", "имя пользователя", "полное имя"}},
 			columns: map[field][]string{
-				fieldUser: {"username", "full name"}, fieldDate: {"work date"}, fieldHours: {"hours"}, fieldProject: {"project name", "project key", "account name"},
-				fieldTask: {"issue key"}, fieldNotes: {"work description"},
+				fieldUser: {"username", "full name", "имя пользователя", "полное имя"}, fieldDate: {"work date", "дата работы"}, fieldHours: {"hours", "часов"},
+				fieldProject: {"project name", "project key", "account name", "имя проекта", "ключ проекта", "имя аккаунта"},
+				fieldTask:    {"issue key", "ключ запроса"}, fieldNotes: {"work description", "описание работы"},
 			},
+		},
+		{
+			// A column a day, without descriptions. Of whom or of what the first column
+			// is, which has no name, nothing seen says, nor which rows add up others.
+			name: "tempo-days", title: "Tempo's report with a column a day",
+			marks:  [][]string{{"issue"}, {"key"}, {"logged"}},
+			refuse: "this is Tempo's report with a column a day, which has no entries", useInstead: "export the worklogs instead, a row each (Issue Key, Hours, Work date)",
 		},
 		{
 			// The id is cut to seven digits, so that two entries can share one.
@@ -99,6 +109,25 @@ func presets() []preset {
 				fieldStart: {"time started"}, fieldEnd: {"time ended"}, fieldDuration: {"duration"}, fieldProject: {"activity name"}, fieldNotes: {"comment"},
 			},
 			unpadded: true,
+		},
+		{
+			// The minutes are cut to whole ones by old versions. A timer that runs ends
+			// never in the TSV, and at Python's word for nothing in the JSON.
+			name: "hamster", title: "Hamster's export",
+			marks: hamster[:],
+			columns: map[field][]string{
+				fieldTask: hamster[0], fieldStart: hamster[1], fieldEnd: hamster[2], fieldDuration: hamster[3], fieldProject: hamster[4], fieldNotes: hamster[5],
+			},
+			durations: decimalMinutes, never: "none",
+		},
+		{
+			// Times have no seconds. Sums of the activities follow in a table of their own.
+			name: "atimelogger", title: "aTimeLogger's report",
+			marks: [][]string{{"activity type"}, {"duration"}, {"from"}, {"to"}, {"comment"}},
+			columns: map[field][]string{
+				fieldStart: {"from"}, fieldEnd: {"to"}, fieldDuration: {"duration"}, fieldProject: {"activity type"}, fieldNotes: {"comment"},
+			},
+			sums: []string{"activity type", "duration", "%"},
 		},
 		{
 			name: "clockify-cli", title: "clockify-cli's report",
@@ -181,6 +210,22 @@ func presets() []preset {
 				persons: []string{"member", "email"},
 				total:   "total worked",
 			},
+		},
+		{
+			// A row a person, project and day, or a task of it. Who exports only their own
+			// time has no column for themselves.
+			name: "hubstaff-detailed", title: "Hubstaff's detailed report",
+			marks: [][]string{{"date"}, {"project"}, {"time"}, {"activity"}, {"organization", "member"}, {"task", "notes", "currency"}},
+			columns: map[field][]string{
+				fieldUser: {"email", "member"}, fieldDate: {"date"}, fieldDuration: {"time"}, fieldProject: {"project"}, fieldTask: {"task"}, fieldNotes: {"notes"},
+			},
+		},
+		{
+			// Nothing seen says whether the total has the hours of PTO and of holidays in it.
+			name: "hubstaff-activity", title: "Hubstaff's time and activity report",
+			marks:      [][]string{{"date"}, {"member"}, {"regular hours"}, {"total hours"}},
+			refuse:     "this is Hubstaff's time and activity report, of which the hours may hold time off",
+			useInstead: "export the weekly report instead; or, if all of it is work, set columns: {user: Member, date: Date, duration: Total hours, project: Project, task: To-do}",
 		},
 	}
 }

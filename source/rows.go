@@ -2,6 +2,7 @@ package source
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -77,7 +78,13 @@ func (r *Reading) convertAll(ctx context.Context, u *unit, ids *seen, next func(
 	if rows != u.rows {
 		return u.miscounted(rows)
 	}
-	return bad.verdict(rows)
+	err = bad.verdict(rows)
+	if e, ok := errors.AsType[*Error](err); ok && u.form.table.like != nil {
+		p := u.form.table.like
+		e.HintText = "this looks like " + p.title + ", but has all columns of our own format and is read by those: set preset: " + p.name
+		e.Key, e.Options = "preset", []string{p.name}
+	}
+	return err
 }
 
 func (u *unit) miscounted(rows int) error {

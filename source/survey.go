@@ -148,7 +148,7 @@ func (r *Reading) scan(ctx context.Context, u *unit, cs charset, t *table) (*wat
 	}
 	fr := newFramer(cs.decode(w), t.delim, &cfg.Limits, nil)
 	ev := &evidence{}
-	second := t.lay.headings(t)
+	second, below := t.lay.headings(t), t.below()
 	want := r.s.wanted(t)
 	n := len(want)
 	var rec frame
@@ -165,6 +165,9 @@ func (r *Reading) scan(ctx context.Context, u *unit, cs charset, t *table) (*wat
 			continue
 		}
 		rows++
+		if below.has(&rec) {
+			continue
+		}
 		if !u.json {
 			if err := whole(&rec, t, second); err != nil {
 				return nil, nil, 0, err

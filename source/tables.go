@@ -1,9 +1,36 @@
 package source
 
 import (
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
+
+// below tells of the records of a file, in their order, which of them stand in a
+// second table of sums.
+type below struct {
+	sums    []string // its header; nil where there is none
+	delim   byte
+	reached bool
+}
+
+func (t *table) below() below {
+	if t.lay.preset == nil {
+		return below{}
+	}
+	return below{sums: t.lay.preset.sums, delim: t.delim}
+}
+
+func (b *below) has(rec *frame) bool {
+	if b.sums != nil && !b.reached {
+		cells := foldAll(rec.fields(b.delim))
+		for len(cells) > 0 && cells[len(cells)-1] == "" {
+			cells = cells[:len(cells)-1] // a sheet is as wide as its first table
+		}
+		b.reached = slices.Equal(cells, b.sums)
+	}
+	return b.reached
+}
 
 // headings are the words that stand in headers: what a row of nothing else is.
 // Two tables in one file, or one export appended to another, show in such a

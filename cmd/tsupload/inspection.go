@@ -180,7 +180,11 @@ func (in *inspection) settle(ctx context.Context) {
 	if in.err != nil {
 		return
 	}
-	if in.noFor > 0 && in.noFor == in.entries+in.refused-in.others() && in.cfg.Defaults.Project == "" {
+	if like := in.found.Like; like != "" && in.withoutProject() {
+		// A source that is there already goes on as it is; this is a new one.
+		in.take(ctx, question{what: "tracker", why: "tsupload's own columns are all there but for the project, which the tracker has under another name", key: "preset"}, like)
+	}
+	if in.withoutProject() {
 		in.take(ctx, question{what: "project", why: "no row has one", key: "defaults.project"}, "PROJECT")
 	} else if in.noFor > 0 {
 		in.open = append(in.open, question{what: "project", why: count(in.noFor, "row") + " without one " + are(in.noFor) + " refused", key: "defaults.project"})
@@ -191,6 +195,11 @@ func (in *inspection) settle(ctx context.Context) {
 	case in.assumed:
 		in.open = append(in.open, question{what: "time zone", why: "the file does not say in which one its times are", key: "timezone", taken: in.zone})
 	}
+}
+
+// withoutProject tells that no row has a project.
+func (in *inspection) withoutProject() bool {
+	return in.noFor > 0 && in.noFor == in.entries+in.refused-in.others() && in.cfg.Defaults.Project == ""
 }
 
 // take reads the file anew with a value for a key.

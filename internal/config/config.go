@@ -263,7 +263,7 @@ type Source struct {
 	// Reference to the URL of a check of its own, in place of notify.ping.
 	Ping SecretRef `yaml:"ping"`
 	// The tracker whose export this is, by which columns and oddities are known; auto: our own columns, or the tracker that the header tells of.
-	Preset string `yaml:"preset" enum:"auto,toggl,clockify,harvest,kimai-import,kimai,tempo,watson,timetagger,simple-time-tracker,clockify-cli,super-productivity,timewarrior,watson-json,clockify-api,klog,ical,hubstaff"`
+	Preset string `yaml:"preset" enum:"auto,toggl,clockify,harvest,kimai-import,kimai,tempo,watson,timetagger,simple-time-tracker,hamster,atimelogger,clockify-cli,super-productivity,timewarrior,watson-json,clockify-api,klog,ical,hubstaff,hubstaff-detailed"`
 	// Names of the export's columns, in place of the preset.
 	Columns Columns `yaml:"columns"`
 	// The one person whose hours these are, for exports without a person's column.
