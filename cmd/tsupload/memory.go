@@ -13,7 +13,7 @@ import (
 // is complete. Far below that garbage is left lying, because collecting it after
 // every few requests would cost a third of the time of sending.
 const (
-	memory           = 24 << 20
+	memory           = 32 << 20
 	memoryPerRequest = 32 << 10
 	memoryPerSent    = 512
 	memoryPerRow     = 48 // a record of the plan, and what tells equal rows apart

@@ -429,7 +429,7 @@ var settings = []setting{
 	{"foreign_keys", "on", "1"},
 	{"wal_autocheckpoint", "1000", "1000"},
 	{"journal_size_limit", "67108864", "67108864"},
-	{"cache_size", "-8192", "-8192"},
+	{"cache_size", "-3072", "-3072"},
 }
 
 // scratchSettings write every page once, without waiting for the disk.
@@ -438,7 +438,7 @@ var scratchSettings = []setting{
 	{"journal_mode", "memory", "memory"},
 	{"synchronous", "off", "0"},
 	{"foreign_keys", "on", "1"},
-	{"cache_size", "-8192", "-8192"},
+	{"cache_size", "-3072", "-3072"},
 }
 
 type setting struct{ name, set, want string }
