@@ -2,6 +2,8 @@ package ledger
 
 import (
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -103,7 +105,13 @@ func TestMigrateFromFirstVersion(t *testing.T) {
 	t.Parallel()
 	l, dir := testLedger(t)
 	planAll(t, l, "acme", testEntries("acme", 20), 10)
-	for _, undo := range []string{`DROP TABLE slot`, `DROP TABLE rounding`, `PRAGMA user_version = 1`} {
+	rejectOne(t, l)
+	_, first, _ := strings.Cut(migrations[0], "CREATE TABLE rejection")
+	first, _, _ = strings.Cut(first, ";")
+	for _, undo := range []string{
+		`DROP TABLE slot`, `DROP TABLE rounding`, `ALTER TABLE rejection RENAME TO now`, "CREATE TABLE rejection" + first,
+		`INSERT INTO rejection SELECT * FROM now`, `DROP TABLE now`, `PRAGMA user_version = 1`,
+	} {
 		if _, err := l.db.ExecContext(t.Context(), undo); err != nil {
 			t.Fatal(err)
 		}
@@ -119,8 +127,8 @@ func TestMigrateFromFirstVersion(t *testing.T) {
 		t.Errorf("read only: got %v, %v", s, err)
 	}
 	listed := 0
-	if err := r.Entries(t.Context(), Filter{}, func(*timesheet.Waiting) error { listed++; return nil }); err != nil || listed != 20 {
-		t.Errorf("read only: got %d entries, %v", listed, err)
+	if err := r.Entries(t.Context(), Filter{}, func(*timesheet.Waiting) error { listed++; return nil }); err != nil || listed != 21 {
+		t.Errorf("read only: got %d entries and rows, %v", listed, err)
 	}
 	if err := r.Backup(t.Context(), filepath.Join(t.TempDir(), "before.db")); err != nil {
 		t.Error(err)
@@ -133,7 +141,95 @@ func TestMigrateFromFirstVersion(t *testing.T) {
 		t.Errorf("got %v, %v", ok, err)
 	}
 	counts, err := l.Counts(t.Context())
-	if err != nil || len(counts) != 1 || counts[0].Entries != 20 {
+	if err != nil || len(counts) != 2 || counts[0].Entries+counts[1].Entries != 21 {
 		t.Errorf("got %v, %v", counts, err)
+	}
+	if err := l.Rows(t.Context(), func(w *timesheet.Waiting, r *timesheet.Rejection) error {
+		if w.State != timesheet.StateRejected || r.Message != "no time" || !slices.Equal(r.Record, []string{"ada", ""}) {
+			t.Errorf("got %+v, %+v", w, r)
+		}
+		return nil
+	}); err != nil {
+		t.Error(err)
+	}
+}
+
+func rejectOne(t *testing.T, l *Ledger) {
+	t.Helper()
+	p, err := l.Plan(t.Context(), "acme", "run", 1, 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Rollback()
+	if _, err := p.Reject(&timesheet.Rejection{Reason: timesheet.ReasonBadTime, Message: "no time", Header: []string{"user", "start"}, Record: []string{"ada", ""}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Commit(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A reader of a ledger that has roundings sees those, and no empty table of its
+// own in their place.
+func TestOlderKeepsRounding(t *testing.T) {
+	t.Parallel()
+	l, dir := testLedger(t)
+	for _, step := range []string{`INSERT INTO rounding VALUES (1, x'00')`, `PRAGMA user_version = 3`} {
+		if _, err := l.db.ExecContext(t.Context(), step); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r, err := Open(t.Context(), Options{Dir: dir, API: testAPI, ReadOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	var n int
+	if err := r.reader.QueryRowContext(t.Context(), `SELECT count(*) FROM rounding`).Scan(&n); err != nil || n != 1 {
+		t.Errorf("got %d roundings, %v", n, err)
+	}
+}
+
+// A scratch ledger takes back a plan that is given up, as every other does.
+func TestScratch(t *testing.T) {
+	t.Parallel()
+	l, dir := testLedger(t)
+	planAll(t, l, "acme", testEntries("acme", 20), 10)
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s, err := Open(t.Context(), Options{Dir: dir, API: testAPI, Scratch: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if err := checkSettings(t.Context(), s.db, scratchSettings); err != nil {
+		t.Error(err)
+	}
+	p, err := s.Plan(t.Context(), "globex", "run", 3000, 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	entries := testEntries("globex", 3000)
+	for i := range entries {
+		if err := p.Add(&entries[i], timesheet.Fate{State: timesheet.StateNew}, 0, 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := p.Index(func(timesheet.Fresh) {}); err != nil {
+		t.Fatal(err)
+	}
+	p.Rollback()
+	if got := states(t, s); len(got) != 20 {
+		t.Errorf("got %d entries", len(got))
+	}
+	if n := planAll(t, s, "globex", entries, 10); n != 3000 {
+		t.Errorf("planned %d entries", n)
+	}
+	if got := states(t, s); len(got) != 3020 {
+		t.Errorf("got %d entries", len(got))
 	}
 }
