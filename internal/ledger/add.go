@@ -3,6 +3,7 @@ package ledger
 import (
 	"encoding/json"
 	"slices"
+	"strings"
 
 	"github.com/exampleco/tsupload/internal/timesheet"
 )
@@ -154,17 +155,42 @@ func (p *Planning) Reject(r *timesheet.Rejection) (timesheet.State, error) {
 		p.header, p.headerJSON = slices.Clone(r.Header), string(header)
 	}
 	record, _ := json.Marshal(r.Record)
-	var state timesheet.State
-	stmt, err := p.prepare(`INSERT INTO rejection VALUES (?,?,'rejected',?,?,?,?,?,?,?,?,?,?,?,?)
-		ON CONFLICT (key) DO UPDATE SET reason = excluded.reason, col = excluded.col, message = excluded.message, hint = excluded.hint,
-			file = excluded.file, line = excluded.line, header = excluded.header, record = excluded.record, run = excluded.run,
-			state = CASE rejection.run WHEN '' THEN 'rejected' ELSE rejection.state END
-		RETURNING state`)
-	if err == nil {
-		err = stmt.QueryRowContext(p.ctx, key[:], p.id, r.Reason, r.Column, r.Message, r.Hint, r.Origin.File, int64(r.Origin.Place()),
-			p.headerJSON, string(record), r.Person, int64(r.Duration), p.run, p.now).Scan(&state)
+	p.refused = append(p.refused, key[:], p.id, string(timesheet.StateRejected), string(r.Reason), r.Column, r.Message, r.Hint, r.Origin.File, int64(r.Origin.Place()),
+		p.headerJSON, string(record), r.Person, int64(r.Duration), p.run, p.now)
+	if p.refusedBefore {
+		return p.rejectAgain()
 	}
+	if len(p.refused) < rejectionColumns*rowsGroup {
+		return timesheet.StateRejected, nil
+	}
+	return timesheet.StateRejected, explain("plan", p.writeRejections())
+}
+
+const (
+	rejectionColumns = 15
+	rejectionAgain   = ` ON CONFLICT (key) DO UPDATE SET reason = excluded.reason, col = excluded.col, message = excluded.message, hint = excluded.hint,
+		file = excluded.file, line = excluded.line, header = excluded.header, record = excluded.record, run = excluded.run,
+		state = CASE rejection.run WHEN '' THEN 'rejected' ELSE rejection.state END`
+)
+
+// rejectAgain writes the one rejection that is at hand. The ledger may have it
+// already, and a person may have closed it.
+func (p *Planning) rejectAgain() (state timesheet.State, err error) {
+	stmt, err := p.prepare(`INSERT INTO rejection VALUES (?` + strings.Repeat(",?", rejectionColumns-1) + `)` + rejectionAgain + ` RETURNING state`)
+	if err == nil {
+		err = stmt.QueryRowContext(p.ctx, p.refused...).Scan(&state)
+	}
+	p.refused = p.refused[:0]
 	return state, explain("plan", err)
+}
+
+// writeRejections writes those that were gathered.
+func (p *Planning) writeRejections() error {
+	all := p.refused
+	p.refused = p.refused[:0]
+	return p.insertRows("INSERT INTO rejection VALUES ", rejectionAgain, rejectionColumns, len(all)/rejectionColumns, func(i int, args []any) []any {
+		return append(args, all[i*rejectionColumns:(i+1)*rejectionColumns]...)
+	})
 }
 
 // CloseRejections drops the open rejections of a file that a complete read of

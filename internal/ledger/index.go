@@ -67,7 +67,7 @@ func (p *Planning) fillIndex(twice func(timesheet.Fresh)) error {
 	if len(p.renewed) > 0 {
 		added = slices.DeleteFunc(slices.Clone(kept), func(f fresh) bool { return f.is(renewed) })
 	}
-	err := p.insertRows("INSERT INTO entry VALUES ", 4, len(added), func(i int, args []any) []any {
+	err := p.insertRows("INSERT INTO entry VALUES ", "", 4, len(added), func(i int, args []any) []any {
 		f := &added[i]
 		parcel, pos := p.place(f)
 		return append(args, f.key[:], int64(binary.BigEndian.Uint64(f.digest[:])), parcel, int64(pos))
@@ -77,7 +77,7 @@ func (p *Planning) fillIndex(twice func(timesheet.Fresh)) error {
 	}
 	// Entries with an id of the tracker's are known by that id, so that they
 	// are still known when their day has changed.
-	return p.insertRows("INSERT OR IGNORE INTO trusted VALUES ", 2, len(order), func(i int, args []any) []any {
+	return p.insertRows("INSERT OR IGNORE INTO trusted VALUES ", "", 2, len(order), func(i int, args []any) []any {
 		f := &p.fresh[order[i]]
 		return append(args, f.key[4:], int64(f.key.Day()))
 	})
@@ -117,8 +117,9 @@ func (p *Planning) orderByID() []uint32 {
 	return order
 }
 
-// insertRows inserts n rows, many at a time.
-func (p *Planning) insertRows(into string, columns, n int, row func(i int, args []any) []any) error {
+// insertRows inserts n rows, many at a time; otherwise is what to do where one
+// is there already.
+func (p *Planning) insertRows(into, otherwise string, columns, n int, row func(i int, args []any) []any) error {
 	one := "(?" + strings.Repeat(",?", columns-1) + ")"
 	args := make([]any, 0, columns*rowsGroup)
 	var stmt *sql.Stmt
@@ -126,7 +127,7 @@ func (p *Planning) insertRows(into string, columns, n int, row func(i int, args 
 		rows := min(rowsGroup, n-from)
 		if rows != prepared {
 			var err error
-			if stmt, err = p.prepare(into + one + strings.Repeat(","+one, rows-1)); err != nil {
+			if stmt, err = p.prepare(into + one + strings.Repeat(","+one, rows-1) + otherwise); err != nil {
 				return err
 			}
 			prepared = rows

@@ -52,8 +52,12 @@ type Planning struct {
 	renewed map[timesheet.Packed]uint64
 	stmts   map[string]*sql.Stmt
 
-	header     []string // of the last refused row
-	headerJSON string
+	// refused are rows on their way into the ledger, column by column. Where it
+	// had none before, nothing needs to be asked about them.
+	refused       []any
+	refusedBefore bool
+	header        []string // of the last refused row
+	headerJSON    string
 }
 
 type parcelState struct {
@@ -148,6 +152,9 @@ func (p *Planning) start(rows int) error {
 	if err := p.tx.QueryRowContext(p.ctx, `SELECT coalesce(sum(live), 0), coalesce(sum(live) FILTER (WHERE source = ?), 0) FROM parcel`, p.id).Scan(&p.total, &p.held); err != nil {
 		return err
 	}
+	if err := p.tx.QueryRowContext(p.ctx, `SELECT EXISTS (SELECT 1 FROM rejection)`).Scan(&p.refusedBefore); err != nil {
+		return err
+	}
 	p.fresh = make([]fresh, 0, max(0, rows-int(p.held)))
 	if p.total == 0 {
 		return nil
@@ -216,6 +223,9 @@ func (p *Planning) Remember(s *timesheet.Survey, summary []byte) error {
 
 // Commit makes the plan durable.
 func (p *Planning) Commit() error {
+	if err := p.writeRejections(); err != nil {
+		return explain("write the plan", err)
+	}
 	crash.Point("C1")
 	err := p.tx.Commit()
 	if err == nil {
