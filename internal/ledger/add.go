@@ -199,6 +199,9 @@ func (p *Planning) writeRejections() error {
 // was is open again: it loses its run here, which one that a person has closed
 // keeps.
 func (p *Planning) CloseRejections(file string) (int, error) {
+	if err := p.filled(); err != nil {
+		return 0, err
+	}
 	res, err := p.exec(`UPDATE rejection SET state = 'skipped', run = '', changed = ? WHERE source = ? AND file = ? AND state = 'rejected' AND run <> ?`,
 		p.now, p.id, file, p.run)
 	if err != nil {

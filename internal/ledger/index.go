@@ -22,10 +22,32 @@ const rowsGroup = 64
 // two files of one read have the same row, is named to twice and its second
 // copy taken back.
 func (p *Planning) Index(twice func(timesheet.Fresh)) error {
-	return explain("plan", p.fillIndex(twice))
+	if err := p.sortFresh(twice); err != nil {
+		return explain("plan", err)
+	}
+	if p.total > 0 {
+		return explain("plan", p.fillIndex())
+	}
+	// Where there was nothing before, days are judged by what is in memory: SQLite
+	// has a core of its own meanwhile.
+	filling := make(chan error, 1)
+	go func() { filling <- rescue.Do(p.fillIndex) }()
+	p.filling = filling
+	return nil
 }
 
-func (p *Planning) fillIndex(twice func(timesheet.Fresh)) error {
+// filled waits until the index is filled. All that uses the transaction behind
+// Index begins with it.
+func (p *Planning) filled() error {
+	if p.filling == nil {
+		return nil
+	}
+	err := <-p.filling
+	p.filling = nil
+	return explain("plan", err)
+}
+
+func (p *Planning) sortFresh(twice func(timesheet.Fresh)) error {
 	for s, b := range p.open {
 		if err := p.flush(s, b); err != nil {
 			return err
@@ -56,16 +78,20 @@ func (p *Planning) fillIndex(twice func(timesheet.Fresh)) error {
 		kept = append(kept, f)
 	}
 	p.fresh = kept
+	return nil
+}
+
+func (p *Planning) fillIndex() error {
 	// An entry that was there before must have been found by Lookup: the
 	// primary key refuses to have it in two parcels.
-	added := kept
+	added := p.fresh
 	var order []uint32
 	byID := make(chan error, 1)
 	go func() { // SQLite keeps one core busy, this another
 		byID <- rescue.Do(func() error { order = p.orderByID(); return nil })
 	}()
 	if len(p.renewed) > 0 {
-		added = slices.DeleteFunc(slices.Clone(kept), func(f fresh) bool { return f.is(renewed) })
+		added = slices.DeleteFunc(slices.Clone(p.fresh), func(f fresh) bool { return f.is(renewed) })
 	}
 	err := p.insertRows("INSERT INTO entry VALUES ", "", 4, len(added), func(i int, args []any) []any {
 		f := &added[i]

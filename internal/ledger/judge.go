@@ -185,6 +185,9 @@ func (p *Planning) factsOf(parcel int64) (parcelFacts, error) {
 // Hold moves entries of this plan, or unsent known ones, into a state of
 // their own: held, rejected or skipped.
 func (p *Planning) Hold(keys []timesheet.Packed, fate timesheet.Fate) error {
+	if err := p.filled(); err != nil {
+		return err
+	}
 	return explain("plan", p.hold(keys, fate))
 }
 
@@ -218,6 +221,9 @@ func (p *Planning) hold(keys []timesheet.Packed, fate timesheet.Fate) error {
 // Missing flags sent entries that a complete read no longer has, and unflags
 // those that are back.
 func (p *Planning) Missing(absent, back []timesheet.Packed) error {
+	if err := p.filled(); err != nil {
+		return err
+	}
 	for _, key := range absent {
 		if _, err := p.exec(`INSERT OR IGNORE INTO missing VALUES (?, ?)`, key[:], p.now); err != nil {
 			return explain("plan", err)
@@ -233,6 +239,9 @@ func (p *Planning) Missing(absent, back []timesheet.Packed) error {
 
 // SeenMissing lists flagged entries of the read's days that the read has.
 func (p *Planning) SeenMissing() ([]timesheet.Packed, error) {
+	if err := p.filled(); err != nil {
+		return nil, err
+	}
 	rows, err := p.tx.QueryContext(p.ctx, `SELECT key FROM missing`)
 	if err != nil {
 		return nil, explain("plan", err)

@@ -14,6 +14,9 @@ import (
 // and whether the read has it. Nil where it had nothing. It is for judges of
 // Days.
 func (p *Planning) Peek(key timesheet.Packed) (*timesheet.Known, error) {
+	if p.total == 0 {
+		return nil, nil
+	}
 	var parcel, pos int64
 	k := &timesheet.Known{Key: key}
 	if p.bulk != nil {

@@ -33,6 +33,7 @@ type Planning struct {
 	firstParcel, nextParcel int64
 	open                    map[slot]*builder
 	fresh                   []fresh
+	filling                 chan error // of the index, under way; see filled
 	persons                 []string
 	personIDs               map[string]uint32
 
@@ -217,12 +218,18 @@ func (p *Planning) exec(query string, args ...any) (sql.Result, error) {
 
 // Remember notes the read, so that an equal one can be passed over.
 func (p *Planning) Remember(s *timesheet.Survey, summary []byte) error {
+	if err := p.filled(); err != nil {
+		return err
+	}
 	_, err := p.exec(`INSERT OR REPLACE INTO reading VALUES (?,?,?,?,?)`, p.id, s.Stamp, s.Fingerprint[:], p.now, string(summary))
 	return explain("plan", err)
 }
 
 // Commit makes the plan durable.
 func (p *Planning) Commit() error {
+	if err := p.filled(); err != nil {
+		return err
+	}
 	if err := p.writeRejections(); err != nil {
 		return explain("write the plan", err)
 	}
@@ -262,4 +269,7 @@ func (l *Ledger) growLog(ctx context.Context) error {
 }
 
 // Rollback forgets the plan. After Commit it does nothing.
-func (p *Planning) Rollback() { _ = p.tx.Rollback() }
+func (p *Planning) Rollback() {
+	_ = p.filled()
+	_ = p.tx.Rollback()
+}

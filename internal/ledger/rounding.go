@@ -31,6 +31,9 @@ func getRounding(b []byte, pos int) timesheet.Seconds {
 // wait, none of which is on the wire. Entries of this plan must not have moved
 // yet, so that it comes after Index and before Hold.
 func (p *Planning) Round(list []timesheet.Rounded) error {
+	if err := p.filled(); err != nil {
+		return err
+	}
 	return explain("plan", p.round(list))
 }
 
