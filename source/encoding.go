@@ -30,8 +30,10 @@ type charset struct {
 	name string
 	bom  int    // length of the byte-order mark to leave out
 	why  string // evidence
-	auto bool   // may still turn out to be Windows-1252
+	auto bool   // found by us: UTF-8 may still turn out to be Windows-1252
 }
+
+const notUTF8 = "not valid UTF-8"
 
 // sniff tells the encoding from the head of a file, or why the file is no CSV.
 func sniff(head []byte, configured string) (charset, error) {
@@ -63,6 +65,10 @@ func sniff(head []byte, configured string) (charset, error) {
 		return charset{name: utf16leName, why: "zero bytes"}, nil
 	case pairs > 0 && zero[0] > pairs*2/5 && zero[1] <= pairs/20:
 		return charset{name: utf16beName, why: "zero bytes"}, nil
+	}
+	// The header itself may have letters beyond ASCII.
+	if see := (&watcher{}); !see.utf8(head) && !see.wide {
+		return charset{name: cp1252Name, why: notUTF8, auto: true}, nil
 	}
 	return charset{name: utf8Name, why: "valid throughout", auto: true}, nil
 }
@@ -133,6 +139,12 @@ func (w *watcher) Read(p []byte) (int, error) {
 		w.broken = true
 	}
 	return n, err
+}
+
+// utf8 tells whether b, which may be cut off, is valid.
+func (w *watcher) utf8(b []byte) bool {
+	w.check(b)
+	return !w.broken
 }
 
 func (w *watcher) check(b []byte) {

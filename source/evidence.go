@@ -20,6 +20,10 @@ type evidence struct {
 	shortYear            bool
 	pointLine, commaLine int
 	twelveLine, fullLine int // of a time of day with AM or PM, and of one without
+	wholeLine            int // of a duration that is a whole number
+	otherLength          bool
+	who                  []byte // the first person
+	several              bool   // there is another one
 }
 
 // look is a column of which evidence is wanted.
@@ -54,8 +58,15 @@ func (s *Source) wanted(t *table) (out []look) {
 					sees = append(sees, date)
 				}
 				sees = append(sees, clock)
-			case (f == fieldDuration || f == fieldHours) && s.layout.decimal == 0:
-				sees = append(sees, decimal)
+			case f == fieldUser && s.cfg.User != "":
+				sees = append(sees, (*evidence).person)
+			case f == fieldDuration || f == fieldHours:
+				if s.layout.decimal == 0 {
+					sees = append(sees, decimal)
+				}
+				if f == fieldDuration && t.lay.preset == nil && s.cfg.DurationFormat == "" {
+					sees = append(sees, (*evidence).length)
+				}
 			}
 		}
 		switch len(sees) {
@@ -104,6 +115,41 @@ func (ev *evidence) number(b []byte, line int) {
 				ev.commaLine = line
 			}
 		}
+	}
+}
+
+// person notes whether a source of one person has rows of several.
+func (ev *evidence) person(b []byte, _ int) {
+	switch b = bytes.TrimSpace(b); {
+	case len(b) == 0 || ev.several:
+	case ev.who == nil:
+		ev.who = bytes.Clone(b)
+	default:
+		ev.several = !bytes.Equal(b, ev.who)
+	}
+}
+
+// length notes whether durations are whole numbers.
+func (ev *evidence) length(b []byte, line int) {
+	switch b = bytes.Trim(b, " '"); {
+	case len(b) == 0 || len(b) == 1 && b[0] == '0':
+	case digitsOnly(string(b)) < len(b):
+		ev.otherLength = true
+	case ev.wholeLine == 0:
+		ev.wholeLine = line
+	}
+}
+
+// unit refuses the whole numbers of a JSON file, where nothing else says what
+// they count: programs write seconds, people mean hours.
+func (ev *evidence) unit() error {
+	if ev.wholeLine == 0 || ev.otherLength {
+		return nil
+	}
+	return &Error{
+		Line: ev.wholeLine, Message: "nothing tells whether durations are hours, minutes or seconds: all are whole numbers",
+		HintText: "set duration_format to seconds, to minutes, or to decimal for hours",
+		Key:      "duration_format", Options: []string{"seconds", "minutes", "decimal"},
 	}
 }
 
@@ -235,6 +281,7 @@ func (f *form) decide(lay *layout, ev *evidence, name string) ([]timesheet.Decis
 	case f.table.lay.preset != nil:
 		out = append(out, timesheet.Decision{What: "clock", Value: "24h", Evidence: at(ev.fullLine)})
 	}
+	f.several = ev.several
 	f.decimal = '.'
 	switch {
 	case lay.decimal != 0:

@@ -319,3 +319,72 @@ func TestFormsOfDroppedFiles(t *testing.T) {
 		t.Errorf("got %d rows, %v, want the 4 of the changed file", sv.Rows, err)
 	}
 }
+
+// Whole numbers of a program may be seconds: five of them must not become five
+// hours.
+func TestJSONUnit(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]string{
+		`[{"user":"u","date":"2026-03-02","project":"P","duration":20}]`:                                                               "refused",
+		`[{"user":"u","date":"2026-03-02","project":"P","duration":0},{"user":"u","date":"2026-03-02","project":"P","duration":"20"}]`: "refused",
+		`[{"user":"u","date":"2026-03-02","project":"P","duration":20},{"user":"u","date":"2026-03-03","project":"P","duration":1.5}]`: "21h30m0s",
+		`[{"user":"u","date":"2026-03-02","project":"P","duration":"2:00"}]`:                                                           "2h0m0s",
+		`[{"user":"u","date":"2026-03-02","project":"P","hours":20}]`:                                                                  "20h0m0s",
+		"user,date,project,duration\nu,2026-03-02,P,20\n":                                                                              "20h0m0s",
+	} {
+		res, err := read(t, Config{Stdin: strings.NewReader(in)})
+		if want == "refused" {
+			var e *Error
+			if !errors.As(err, &e) || e.Key != "duration_format" || e.Line == 0 {
+				t.Errorf("%s: got %v", in, err)
+			}
+			for format, sec := range map[string]timesheet.Seconds{"seconds": 20, "minutes": 1200, "decimal": 72000} {
+				if res, err := read(t, Config{Stdin: strings.NewReader(in), DurationFormat: format}); err != nil || res.seconds() != sec {
+					t.Errorf("%s as %s: got %v", in, format, err)
+				}
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("%s: %v", in, err)
+		} else if got := time.Duration(res.seconds()) * time.Second; got.String() != want {
+			t.Errorf("%s: got %s, want %s", in, got, want)
+		}
+	}
+}
+
+// The header itself may have letters that are not UTF-8.
+func TestWindows1252Header(t *testing.T) {
+	t.Parallel()
+	header := "Datum;Von;Bis;Dauer;W\xe4hrung;Benutzer;Projekt;T\xe4tigkeit;Beschreibung\n"
+	row := "2026-03-02;09:00;10:30;1:30;EUR;ada;Website;Entwurf;B\xfcro\n"
+	res, err := read(t, Config{Stdin: strings.NewReader(header + row)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(res.entries) != 1 || res.entries[0].Notes != "Büro" || res.decision("tracker") == "" || !strings.HasPrefix(res.decision("encoding"), "windows-1252") {
+		t.Errorf("got %+v, %q", res.entries, res.decision("encoding"))
+	}
+	// Behind the part that is looked at first there may be proof that it is not.
+	mixed := header + strings.Repeat(row, 2000) + "2026-03-02;09:00;10:30;1:30;EUR;ada;Website;Entwurf;Büro\n"
+	if _, err := read(t, Config{Stdin: strings.NewReader(mixed)}); err == nil || !strings.Contains(err.Error(), "mixes UTF-8") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestSeveralPeople(t *testing.T) {
+	t.Parallel()
+	const header = "user,date,project,hours\n"
+	for in, want := range map[string]bool{
+		"ada,2026-03-02,P,1\n,2026-03-03,P,1\nada,2026-03-04,P,1\n": false,
+		"ada,2026-03-02,P,1\nbob,2026-03-03,P,1\n":                  true,
+	} {
+		res, err := read(t, Config{User: "007", Stdin: strings.NewReader(header + in)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Contains(strings.Join(res.survey.Notes, "\n"), "more than one person"); got != want {
+			t.Errorf("%q: got notes %q", in, res.survey.Notes)
+		}
+	}
+}

@@ -83,6 +83,7 @@ func (r *Reading) unpivot(ctx context.Context, u *unit, m *made) error {
 		w := newWatcher(ctxReader{ctx, io.NewSectionReader(m.f, 0, m.size)}, r.s.cfg.Limits.File)
 		before := m.lines
 		var made lines
+		fits := func() bool { return !w.broken || cs.name != utf8Name && (!cs.auto || !w.wide) }
 		err := r.replaceIf(u, m, func(to io.Writer) (bool, error) {
 			if _, err := io.CopyN(io.Discard, w, int64(cs.bom)); err != nil {
 				return false, err
@@ -92,12 +93,15 @@ func (r *Reading) unpivot(ctx context.Context, u *unit, m *made) error {
 				return false, err
 			}
 			made = out.lines
-			return !w.broken || cs.name != utf8Name, out.flush()
+			return fits(), out.flush()
 		})
 		if err != nil {
 			return err
 		}
-		if made != nil && (!w.broken || cs.name != utf8Name) {
+		if made != nil && fits() {
+			if cs.why == notUTF8 {
+				r.note("%s is not valid UTF-8 and was read as Windows-1252", u.name)
+			}
 			m.pivoted = &Header{Line: p.place(t.line), Columns: t.header}
 			m.lines = made
 			break
@@ -105,8 +109,7 @@ func (r *Reading) unpivot(ctx context.Context, u *unit, m *made) error {
 		if w.wide || !cs.auto {
 			return &Error{Message: "the file mixes UTF-8 with bytes that are not", HintText: "export it again, as UTF-8; or set csv.encoding"}
 		}
-		cs = charset{name: cp1252Name, why: "not valid UTF-8"}
-		r.note("%s is not valid UTF-8 and was read as Windows-1252", u.name)
+		cs = charset{name: cp1252Name, why: notUTF8}
 	}
 	first, last := p.cells[0].day, p.cells[0].day
 	for _, c := range p.cells {

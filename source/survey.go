@@ -18,6 +18,7 @@ type form struct {
 	table   *table
 	date    timesheet.DateFormat
 	decimal byte
+	several bool // people, in a source that is one person's
 }
 
 // Survey is the first pass: it finds out how each file is to be read, refuses
@@ -87,7 +88,7 @@ func (r *Reading) surveyOnce(ctx context.Context, u *unit) (timesheet.File, []st
 		if err != nil {
 			return file, nil, u.located(err)
 		}
-		if w.broken && cs.name == utf8Name {
+		if w.broken && (cs.name == utf8Name || cs.auto) {
 			if w.wide || !cs.auto {
 				what := "the file mixes UTF-8 with bytes that are not"
 				if !cs.auto {
@@ -95,8 +96,10 @@ func (r *Reading) surveyOnce(ctx context.Context, u *unit) (timesheet.File, []st
 				}
 				return file, nil, &Error{Message: what, HintText: "export it again, as UTF-8; or set csv.encoding", Key: "csv.encoding", Options: []string{cp1252Name}}
 			}
-			cs = charset{name: cp1252Name, why: "not valid UTF-8"}
-			continue
+			if cs.name == utf8Name {
+				cs = charset{name: cp1252Name, why: notUTF8}
+				continue
+			}
 		}
 		if n := size - int64(cs.bom); strings.HasPrefix(cs.name, "utf-16") && n%2 != 0 {
 			return file, nil, &Error{Message: "the file is UTF-16 but has an odd number of bytes: it is cut off", HintText: "export it again"}
@@ -109,6 +112,9 @@ func (r *Reading) surveyOnce(ctx context.Context, u *unit) (timesheet.File, []st
 			file.Quoted, file.CRLF = t.quoted, t.crlf
 		}
 		file.Decisions, err = u.form.decide(lay, ev, u.name)
+		if err == nil && u.json {
+			err = ev.unit()
+		}
 		if u.made != nil {
 			file.Decisions = u.made.decisions(file.Decisions)
 		}
@@ -216,6 +222,9 @@ func whole(rec *frame, t *table, second *headings) error {
 func (f *form) notes(u *unit) (out []string) {
 	if f.charset.name == cp1252Name && f.charset.why != "csv.encoding" {
 		out = append(out, u.name+" is not valid UTF-8 and was read as Windows-1252")
+	}
+	if f.several {
+		out = append(out, u.name+": column "+quote(strings.TrimSpace(f.table.header[f.table.at[fieldUser]]))+" has more than one person, and the hours of all count as those of the source's user; without the key user the column says whose they are")
 	}
 	used := make([]bool, len(f.table.header))
 	for _, i := range f.table.at {

@@ -315,7 +315,7 @@ func (in *inspection) guess(ctx context.Context) bool {
 // nobody's word.
 func (in *inspection) lengths(ctx context.Context) {
 	timed := func(c source.Column) bool { return c.Field == "duration" }
-	if in.block().preset != "" || in.cfg.Columns["duration"] == "" && !slices.ContainsFunc(in.found.Columns, timed) || in.err == nil && in.refused == 0 && !in.whole() {
+	if slices.ContainsFunc(in.open, func(q question) bool { return q.key == "duration_format" }) || in.block().preset != "" || in.cfg.Columns["duration"] == "" && !slices.ContainsFunc(in.found.Columns, timed) || in.err == nil && in.refused == 0 && !in.whole() {
 		return
 	}
 	best := in.trial
