@@ -15,7 +15,8 @@ import (
 const maxParcel = 2000
 
 // Planning is one source's plan under way: a transaction that ends with
-// Commit or Rollback. It belongs to one goroutine.
+// Commit or Rollback. It belongs to one goroutine; one of its own fills the
+// index (see filled).
 //
 // Rows are added as they are read. What is kept of each new one is a fresh
 // record of 37 bytes, so that the index can be filled in key order at the end

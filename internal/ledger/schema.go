@@ -185,8 +185,9 @@ CREATE TABLE slot (
 ) WITHOUT ROWID;
 `,
 	roundingTable,
-	// Rejections are wide, and kept apart from their keys now: one more at the end
-	// and a narrow key cost a third of one in the middle of a page of four.
+	// Rejections are wide, and their keys are hashes: in a table in the order of
+	// the keys each new one goes to a page of its own. Now it goes to the end, and
+	// only the narrow index of the keys is touched somewhere in the middle.
 	`
 CREATE TABLE refused (
 	key     BLOB PRIMARY KEY NOT NULL,

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"bytes"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -116,13 +117,7 @@ func TestMigrateFromFirstVersion(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
-	r, err := Open(t.Context(), Options{Dir: dir, API: testAPI, ReadOnly: true})
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := openToRead(t, l, dir)
 	if s, err := r.LastSlot(t.Context(), "acme", time.Now()); err != nil || s != (Slot{}) {
 		t.Errorf("read only: got %v, %v", s, err)
 	}
@@ -154,6 +149,19 @@ func TestMigrateFromFirstVersion(t *testing.T) {
 	}
 }
 
+// openToRead closes a ledger and opens it for reading.
+func openToRead(t *testing.T, l *Ledger, dir string) *Ledger {
+	t.Helper()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r, err := Open(t.Context(), Options{Dir: dir, API: testAPI, ReadOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
 func rejectOne(t *testing.T, l *Ledger) {
 	t.Helper()
 	p, err := l.Plan(t.Context(), "acme", "run", 1, 10)
@@ -179,13 +187,7 @@ func TestOlderKeepsRounding(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
-	r, err := Open(t.Context(), Options{Dir: dir, API: testAPI, ReadOnly: true})
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := openToRead(t, l, dir)
 	defer r.Close()
 	var n int
 	if err := r.reader.QueryRowContext(t.Context(), `SELECT count(*) FROM rounding`).Scan(&n); err != nil || n != 1 {
@@ -231,5 +233,40 @@ func TestScratch(t *testing.T) {
 	}
 	if got := states(t, s); len(got) != 3020 {
 		t.Errorf("got %d entries", len(got))
+	}
+}
+
+// What is held must be held, however long the index of so many takes.
+func TestHoldWaitsForTheIndex(t *testing.T) {
+	t.Parallel()
+	l, _ := testLedger(t)
+	const n = 40_000
+	p, err := l.Plan(t.Context(), "acme", "run", n, 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Rollback()
+	entries := testEntries("acme", n)
+	last := entries[0].Key.Packed(entries[0].Day)
+	for i := range entries {
+		if err := p.Add(&entries[i], timesheet.Fate{State: timesheet.StateNew}, 0, 1); err != nil {
+			t.Fatal(err)
+		}
+		if key := entries[i].Key.Packed(entries[i].Day); bytes.Compare(key[:], last[:]) > 0 {
+			last = key
+		}
+	}
+	if err := p.Index(func(timesheet.Fresh) {}); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Hold([]timesheet.Packed{last}, timesheet.Fate{State: timesheet.StateHeld, Reason: timesheet.ReasonDayTotal}); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	held := 0
+	if err := l.Entries(t.Context(), Filter{States: []timesheet.State{timesheet.StateHeld}}, func(*timesheet.Waiting) error { held++; return nil }); err != nil || held != 1 {
+		t.Errorf("got %d held entries, %v", held, err)
 	}
 }
