@@ -3,7 +3,6 @@ package source
 import (
 	"errors"
 	"fmt"
-	"math"
 	"regexp"
 	"strconv"
 	"strings"
@@ -309,11 +308,14 @@ const decimalMinutes = "minutes with a part"
 var minutes = regexp.MustCompile(`^\d{1,7}(\.\d{1,20})?$`)
 
 func parseMinutes(text string) (timesheet.Seconds, error) {
-	n, err := strconv.ParseFloat(text, 64)
-	if err != nil || !minutes.MatchString(text) {
+	if !minutes.MatchString(text) {
 		return 0, errors.New("is not a number of minutes such as 90.5")
 	}
-	return timesheet.Seconds(math.Round(n * 60)), nil
+	// A millionth of a minute is far below what is rounded to, and no float can
+	// come in between.
+	whole, part, _ := strings.Cut(text, ".")
+	millionths, err := strconv.ParseInt(whole+(part + "000000")[:6], 10, 64)
+	return timesheet.Seconds((millionths*60 + 500_000) / 1_000_000), err
 }
 
 // isoDuration is a duration of ISO 8601 in hours, minutes and seconds, which
