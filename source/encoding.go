@@ -67,7 +67,9 @@ func sniff(head []byte, configured string) (charset, error) {
 		return charset{name: utf16beName, why: "zero bytes"}, nil
 	}
 	// The header itself may have letters beyond ASCII.
-	if see := (&watcher{}); !see.utf8(head) && !see.wide {
+	see := &watcher{}
+	see.check(head)
+	if see.broken && !see.wide {
 		return charset{name: cp1252Name, why: notUTF8, auto: true}, nil
 	}
 	return charset{name: utf8Name, why: "valid throughout", auto: true}, nil
@@ -139,12 +141,6 @@ func (w *watcher) Read(p []byte) (int, error) {
 		w.broken = true
 	}
 	return n, err
-}
-
-// utf8 tells whether b, which may be cut off, is valid.
-func (w *watcher) utf8(b []byte) bool {
-	w.check(b)
-	return !w.broken
 }
 
 func (w *watcher) check(b []byte) {

@@ -94,15 +94,7 @@ func TestReplacedAfterOpening(t *testing.T) {
 		}
 	}
 	write(path, "u-1")
-	s, err := New(Config{Name: "x", Files: []string{path}, Location: time.UTC, Rules: Rules{Future: FutureAllow}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := s.Open(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
+	r := opened(t, Config{Name: "x", Files: []string{path}, Location: time.UTC, Rules: Rules{Future: FutureAllow}})
 	write(path+".new", "u-2")
 	if err := os.Rename(path+".new", path); err != nil {
 		t.Skip(err) // where an open file keeps its place
@@ -126,15 +118,7 @@ func TestChangedWhileRead(t *testing.T) {
 	if err := os.WriteFile(path, []byte("user,date,project,hours\nu,2026-11-16,P,1\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s, err := New(Config{Name: "x", Files: []string{path}, Location: time.UTC})
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := s.Open(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
+	r := opened(t, Config{Name: "x", Files: []string{path}, Location: time.UTC})
 	stamp := r.Stamp()
 	grow := func() {
 		f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)

@@ -302,15 +302,7 @@ func TestFormsOfDroppedFiles(t *testing.T) {
 		t.Error("a table without its last newline counts as complete")
 	}
 
-	s, err := New(Config{Name: "test", Location: time.UTC, Files: []string{path}, SpoolDir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := s.Open(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
+	r := opened(t, Config{Name: "test", Location: time.UTC, Files: []string{path}, SpoolDir: t.TempDir()})
 	if _, err := r.Fingerprint(t.Context()); err != nil {
 		t.Fatal(err)
 	}

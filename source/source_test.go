@@ -39,6 +39,21 @@ func (r *result) decision(what string) string {
 	return ""
 }
 
+// opened is a Reading that is closed with the test.
+func opened(t *testing.T, cfg Config) *Reading {
+	t.Helper()
+	s, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := s.Open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = r.Close() })
+	return r
+}
+
 // read goes through both passes as the uploader does, and checks what must
 // hold of every reading.
 func read(tb testing.TB, cfg Config) (*result, error) {

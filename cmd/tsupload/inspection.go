@@ -314,8 +314,10 @@ func (in *inspection) guess(ctx context.Context) bool {
 // lengths asks what a column of whole numbers counts, where the columns are
 // nobody's word.
 func (in *inspection) lengths(ctx context.Context) {
-	timed := func(c source.Column) bool { return c.Field == "duration" }
-	if slices.ContainsFunc(in.open, func(q question) bool { return q.key == "duration_format" }) || in.block().preset != "" || in.cfg.Columns["duration"] == "" && !slices.ContainsFunc(in.found.Columns, timed) || in.err == nil && in.refused == 0 && !in.whole() {
+	asked := slices.ContainsFunc(in.open, func(q question) bool { return q.key == "duration_format" })
+	timed := in.cfg.Columns["duration"] != "" || slices.ContainsFunc(in.found.Columns, func(c source.Column) bool { return c.Field == "duration" })
+	plain := in.err == nil && in.refused == 0 && !in.whole()
+	if asked || in.block().preset != "" || !timed || plain {
 		return
 	}
 	best := in.trial
