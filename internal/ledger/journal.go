@@ -229,15 +229,9 @@ func (f *folding) receipt(p *folded, r *receiptRow) {
 	f.receipts = append(f.receipts, r)
 }
 
-// execer is what a fold writes through.
-type execer interface {
-	queryer
-	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
-}
-
 // readJournal gathers all of the journal; nil where it is empty.
-func readJournal(ctx context.Context, q queryer) (*folding, error) {
-	rows, err := q.QueryContext(ctx, `SELECT steps FROM journal ORDER BY id`)
+func readJournal(ctx context.Context, tx *sql.Tx) (*folding, error) {
+	rows, err := tx.QueryContext(ctx, `SELECT steps FROM journal ORDER BY id`)
 	if err != nil {
 		return nil, err
 	}
@@ -252,10 +246,14 @@ func readJournal(ctx context.Context, q queryer) (*folding, error) {
 	if err := errors.Join(rows.Err(), rows.Close()); err != nil || len(all) == 0 {
 		return nil, err
 	}
+	settled, err := tx.PrepareContext(ctx, `SELECT settled FROM parcel WHERE id = ?`)
+	if err != nil {
+		return nil, err
+	}
 	f := &folding{parcels: map[int64]*folded{}}
 	for _, steps := range all {
 		if err := f.add(steps, func(parcel int64) (at int, err error) {
-			err = q.QueryRowContext(ctx, `SELECT settled FROM parcel WHERE id = ?`, parcel).Scan(&at)
+			err = settled.QueryRowContext(ctx, parcel).Scan(&at)
 			return at, err
 		}); err != nil {
 			return nil, err
@@ -266,22 +264,29 @@ func readJournal(ctx context.Context, q queryer) (*folding, error) {
 
 // apply brings the parcels up to date, and tells which are settled to their
 // end. receipts names the table that takes the receipts.
-func (f *folding) apply(ctx context.Context, to execer, receipts string) (ended []int64, err error) {
+func (f *folding) apply(ctx context.Context, tx *sql.Tx, receipts string) (ended []int64, err error) {
+	// What no step of the journal has changed stays as it is.
+	update, err := tx.PrepareContext(ctx, `UPDATE parcel SET settled = CASE WHEN ?2 < 0 THEN settled ELSE ?2 END, begun = max(?3, CASE WHEN ?2 < 0 THEN settled ELSE ?2 END),
+			changed = CASE WHEN ?4 = 0 THEN changed ELSE ?4 END, began = CASE WHEN ?5 = 0 THEN began ELSE ?5 END, attempts = attempts + ?6,
+			idem_key = CASE WHEN ?6 = 0 THEN idem_key ELSE ?7 END, key_expires = CASE WHEN ?6 = 0 THEN key_expires ELSE ?8 END,
+			body_hash = CASE WHEN ?6 = 0 THEN body_hash ELSE ?9 END, body = ?10
+		WHERE id = ?1 RETURNING settled = n`)
+	if err != nil {
+		return nil, err
+	}
 	for _, id := range f.order {
 		p := f.parcels[id]
-		// What no step of the journal has changed stays as it is.
 		var end bool
-		if err := to.QueryRowContext(ctx, `UPDATE parcel SET settled = CASE WHEN ?2 < 0 THEN settled ELSE ?2 END, begun = max(?3, CASE WHEN ?2 < 0 THEN settled ELSE ?2 END),
-				changed = CASE WHEN ?4 = 0 THEN changed ELSE ?4 END, began = CASE WHEN ?5 = 0 THEN began ELSE ?5 END, attempts = attempts + ?6,
-				idem_key = CASE WHEN ?6 = 0 THEN idem_key ELSE ?7 END, key_expires = CASE WHEN ?6 = 0 THEN key_expires ELSE ?8 END,
-				body_hash = CASE WHEN ?6 = 0 THEN body_hash ELSE ?9 END, body = ?10
-			WHERE id = ?1 RETURNING settled = n`,
-			id, p.settled, p.begun, p.changed, p.began, p.attempts, p.key, p.expires, []byte(p.hash), blob(p.body)).Scan(&end); err != nil {
+		if err := update.QueryRowContext(ctx, id, p.settled, p.begun, p.changed, p.began, p.attempts, p.key, p.expires, []byte(p.hash), blob(p.body)).Scan(&end); err != nil {
 			return nil, fmt.Errorf("parcel %d of the journal: %w", id, err)
 		}
 		if end {
 			ended = append(ended, id)
 		}
+	}
+	insert, err := tx.PrepareContext(ctx, `INSERT OR REPLACE INTO `+receipts+` VALUES (?,?,?,?,?,?,?)`)
+	if err != nil {
+		return nil, err
 	}
 	for _, r := range f.receipts {
 		var ids any
@@ -289,7 +294,7 @@ func (f *folding) apply(ctx context.Context, to execer, receipts string) (ended 
 			b, _ := json.Marshal(r.ids)
 			ids = string(b)
 		}
-		if _, err := to.ExecContext(ctx, `INSERT OR REPLACE INTO `+receipts+` VALUES (?,?,?,?,?,?,?)`, r.parcel, r.pos, r.n, r.at, r.status, ids, blob(r.answer)); err != nil {
+		if _, err := insert.ExecContext(ctx, r.parcel, r.pos, r.n, r.at, r.status, ids, blob(r.answer)); err != nil {
 			return nil, err
 		}
 	}
@@ -322,8 +327,12 @@ func (l *Ledger) fold(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	drop, err := tx.PrepareContext(ctx, dropSQL)
+	if err != nil {
+		return err
+	}
 	for _, id := range ended {
-		if _, err := tx.ExecContext(ctx, dropSQL, id); err != nil {
+		if _, err := drop.ExecContext(ctx, id); err != nil {
 			return err
 		}
 	}
