@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"database/sql"
 	"encoding/binary"
-	"errors"
 	"slices"
 	"strings"
 
@@ -85,11 +84,6 @@ func (p *Planning) fillIndex() error {
 	// An entry that was there before must have been found by Lookup: the
 	// primary key refuses to have it in two parcels.
 	added := p.fresh
-	var order []uint32
-	byID := make(chan error, 1)
-	go func() { // SQLite keeps one core busy, this another
-		byID <- rescue.Do(func() error { order = p.orderByID(); return nil })
-	}()
 	if len(p.renewed) > 0 {
 		added = slices.DeleteFunc(slices.Clone(p.fresh), func(f fresh) bool { return f.is(renewed) })
 	}
@@ -98,15 +92,10 @@ func (p *Planning) fillIndex() error {
 		parcel, pos := p.place(f)
 		return append(args, f.key[:], int64(binary.BigEndian.Uint64(f.digest[:])), parcel, int64(pos))
 	})
-	if err := errors.Join(err, <-byID); err != nil {
+	if err != nil {
 		return err
 	}
-	// Entries with an id of the tracker's are known by that id, so that they
-	// are still known when their day has changed.
-	return p.insertRows("INSERT OR IGNORE INTO trusted VALUES ", "", 2, len(order), func(i int, args []any) []any {
-		f := &p.fresh[order[i]]
-		return append(args, f.key[4:], int64(f.key.Day()))
-	})
+	return p.keepTrusted()
 }
 
 // byKey sorts by key, and equal keys by what was read first.
@@ -123,24 +112,6 @@ func byKey(a, b fresh) int {
 func (p *Planning) place(f *fresh) (parcel int64, pos int) {
 	parcel, pos = f.at()
 	return p.firstParcel + parcel, pos
-}
-
-// orderByID sorts the fresh entries with an id of the tracker's by that id.
-func (p *Planning) orderByID() []uint32 {
-	n := 0
-	for i := range p.fresh {
-		if p.fresh[i].is(trusted) {
-			n++
-		}
-	}
-	order := make([]uint32, 0, n)
-	for i := range p.fresh {
-		if p.fresh[i].is(trusted) {
-			order = append(order, uint32(i))
-		}
-	}
-	slices.SortFunc(order, func(a, b uint32) int { return bytes.Compare(p.fresh[a].key[4:], p.fresh[b].key[4:]) })
-	return order
 }
 
 // insertRows inserts n rows, many at a time; otherwise is what to do where one

@@ -284,7 +284,7 @@ func (f *folding) apply(ctx context.Context, tx *sql.Tx, receipts string) (ended
 			ended = append(ended, id)
 		}
 	}
-	insert, err := tx.PrepareContext(ctx, `INSERT OR REPLACE INTO `+receipts+` VALUES (?,?,?,?,?,?,?)`)
+	insert, err := tx.PrepareContext(ctx, `INSERT OR REPLACE INTO `+receipts+` VALUES (?,?,?,?,?,?,?)`) //nolint:gosec // one of two names of ours
 	if err != nil {
 		return nil, err
 	}

@@ -71,12 +71,7 @@ func (p *Planning) Lookup(entries []timesheet.Entry) (found []*timesheet.Known, 
 			strays = append(strays, i)
 		}
 	}
-	if len(strays) > 0 {
-		if err := p.lookupStrays(entries, strays, found); err != nil {
-			return nil, explain("look up entries", err)
-		}
-	}
-	return found, nil
+	return found, explain("look up entries", p.lookupStrays(entries, strays, found))
 }
 
 func (p *Planning) lookup(keys []timesheet.Packed, found []*timesheet.Known) error {
@@ -134,28 +129,6 @@ func (p *Planning) lookup(keys []timesheet.Packed, found []*timesheet.Known) err
 				found[i].Again = p.waiting[h.key]
 				p.waiting[h.key] = true
 			}
-		}
-	}
-	return nil
-}
-
-func (p *Planning) lookupStrays(entries []timesheet.Entry, strays []int, found []*timesheet.Known) error {
-	stmt, err := p.prepare(`SELECT day FROM trusted WHERE id = ?`)
-	if err != nil {
-		return err
-	}
-	for _, i := range strays {
-		var day int64
-		id := entries[i].Key
-		err := stmt.QueryRowContext(p.ctx, id[:12]).Scan(&day)
-		if errors.Is(err, sql.ErrNoRows) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		if err := p.lookup([]timesheet.Packed{id.Packed(timesheet.Day(day))}, found[i:i+1]); err != nil {
-			return err
 		}
 	}
 	return nil

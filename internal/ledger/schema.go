@@ -210,6 +210,9 @@ INSERT INTO refused SELECT * FROM rejection ORDER BY source, file, line;
 DROP TABLE rejection;
 ALTER TABLE refused RENAME TO rejection;
 `,
+	// Up to here every plan has filled trusted. From now on it is filled when it
+	// is needed; see trusted.go.
+	`INSERT INTO meta SELECT 'trusted_to', coalesce(max(id), 0) FROM parcel`,
 }
 
 // roundingVersion is the schema version from which on there is the table.

@@ -111,7 +111,7 @@ func TestMigrateFromFirstVersion(t *testing.T) {
 	first, _, _ = strings.Cut(first, ";")
 	for _, undo := range []string{
 		`DROP TABLE slot`, `DROP TABLE rounding`, `ALTER TABLE rejection RENAME TO now`, "CREATE TABLE rejection" + first,
-		`INSERT INTO rejection SELECT * FROM now`, `DROP TABLE now`, `PRAGMA user_version = 1`,
+		`INSERT INTO rejection SELECT * FROM now`, `DROP TABLE now`, `DELETE FROM meta WHERE name = 'trusted_to'`, `PRAGMA user_version = 1`,
 	} {
 		if _, err := l.db.ExecContext(t.Context(), undo); err != nil {
 			t.Fatal(err)
