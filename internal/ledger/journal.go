@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"time"
+	"unicode/utf8"
 
 	"github.com/exampleco/tsupload/internal/timesheet"
 )
@@ -141,8 +142,22 @@ type receiptRow struct {
 	pos, n int
 	at     int64
 	status int
-	ids    []string
+	named  int    // how many ids there are
+	ids    []byte // in JSON, a comma before each
 	answer string
+}
+
+// appendJSON appends a string in JSON.
+func appendJSON(b []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c >= utf8.RuneSelf || c == '"' || c == '\\' {
+			quoted, _ := json.Marshal(s)
+			return append(b, quoted...)
+		}
+	}
+	b = append(b, '"')
+	b = append(b, s...)
+	return append(b, '"')
 }
 
 func (f *folding) parcel(id int64) *folded {
@@ -173,9 +188,9 @@ func (f *folding) add(row []byte, beginsAt func(parcel int64) (int, error)) erro
 				if n > uint64(len(u.s)) {
 					return errJournal // an id takes a byte at least
 				}
-				r.ids = make([]string, n)
-				for i := range r.ids {
-					r.ids[i] = u.text()
+				r.named = int(n)
+				for range n {
+					r.ids = appendJSON(append(r.ids, ','), u.text())
 				}
 			}
 			if bits&hasAnswer != 0 {
@@ -221,8 +236,8 @@ func (f *folding) add(row []byte, beginsAt func(parcel int64) (int, error)) erro
 // receipt keeps a receipt, together with the one before it where both have an
 // id for every entry and came within a second.
 func (f *folding) receipt(p *folded, r *receiptRow) {
-	if l := p.last; l != nil && len(l.ids) == l.n && len(r.ids) == r.n && l.pos+l.n == r.pos && l.status == r.status && r.at-l.at < 1000 {
-		l.ids, l.n = append(l.ids, r.ids...), l.n+r.n
+	if l := p.last; l != nil && l.named == l.n && r.named == r.n && l.pos+l.n == r.pos && l.status == r.status && r.at-l.at < 1000 {
+		l.ids, l.n, l.named = append(l.ids, r.ids...), l.n+r.n, l.named+r.named
 		return
 	}
 	p.last = r
@@ -290,9 +305,9 @@ func (f *folding) apply(ctx context.Context, tx *sql.Tx, receipts string) (ended
 	}
 	for _, r := range f.receipts {
 		var ids any
-		if len(r.ids) > 0 {
-			b, _ := json.Marshal(r.ids)
-			ids = string(b)
+		if r.named > 0 {
+			r.ids[0] = '['
+			ids = string(append(r.ids, ']'))
 		}
 		if _, err := insert.ExecContext(ctx, r.parcel, r.pos, r.n, r.at, r.status, ids, blob(r.answer)); err != nil {
 			return nil, err

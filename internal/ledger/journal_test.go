@@ -43,7 +43,8 @@ func laneSteps(tb testing.TB, l *Ledger) []step {
 	}
 	for i := range 6 { // ids, one by one: their receipts lie together
 		b := batch(ids[0], i, i+1)
-		next(b, func() *timesheet.Settlement { return accepted(b, fmt.Sprintf("r%d", i), "") })
+		id := fmt.Sprintf("r%d", i) + []string{"", `"`, `\`, "ü", "\n", "<"}[i]
+		next(b, func() *timesheet.Settlement { return accepted(b, id, "") })
 	}
 	b := batch(ids[0], 6, 8) // words
 	next(b, func() *timesheet.Settlement { return accepted(b, "", "created two") })
