@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"errors"
+	"slices"
 	"testing"
 	"unsafe"
 
@@ -55,6 +56,23 @@ func TestFresh(t *testing.T) {
 	for _, err := range []error{f.put(person+1, 0, 0), f.put(0, parcel+1, 0), f.put(0, -1, 0), f.put(0, 0, pos+1)} {
 		if !errors.Is(err, errTooMuch) {
 			t.Errorf("got %v, want a refusal", err)
+		}
+	}
+}
+
+func TestSortByKey(t *testing.T) {
+	t.Parallel()
+	for _, n := range []int{0, 1, 1000, 20_000, 50_001} {
+		all := make([]fresh, n)
+		for i := range all {
+			all[i].key = timesheet.Packed{byte(i % 7), byte(i * 31), byte(i >> 3 * 17), byte(i >> 8)}
+			if err := all[i].put(1, int64(i/100), i%100); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want := slices.SortedFunc(slices.Values(all), byKey)
+		if err := sortByKey(all); err != nil || !slices.Equal(all, want) {
+			t.Errorf("%d are not in order, %v", n, err)
 		}
 	}
 }

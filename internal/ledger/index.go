@@ -53,7 +53,9 @@ func (p *Planning) sortFresh(twice func(timesheet.Fresh)) error {
 		}
 	}
 	clear(p.open)
-	slices.SortFunc(p.fresh, byKey)
+	if err := sortByKey(p.fresh); err != nil {
+		return err
+	}
 	kept := p.fresh[:0]
 	for _, f := range p.fresh {
 		if len(kept) > 0 && kept[len(kept)-1].key == f.key {
@@ -96,6 +98,34 @@ func (p *Planning) fillIndex() error {
 		return err
 	}
 	return p.keepTrusted()
+}
+
+// sortByKey sorts many entries on two cores: first those below a key from the
+// middle go to the front, then both parts are sorted at once.
+func sortByKey(all []fresh) error {
+	const sample = 255
+	if len(all) < 64*sample {
+		slices.SortFunc(all, byKey)
+		return nil
+	}
+	some := make([]fresh, sample)
+	for i := range some {
+		some[i] = all[i*(len(all)/sample)]
+	}
+	slices.SortFunc(some, byKey)
+	below := 0
+	for i := range all {
+		if byKey(all[i], some[sample/2]) < 0 {
+			all[i], all[below] = all[below], all[i]
+			below++
+		}
+	}
+	front := make(chan error, 1)
+	go func() {
+		front <- rescue.Do(func() error { slices.SortFunc(all[:below], byKey); return nil })
+	}()
+	slices.SortFunc(all[below:], byKey)
+	return <-front
 }
 
 // byKey sorts by key, and equal keys by what was read first.
