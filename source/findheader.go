@@ -26,7 +26,7 @@ func (l *layout) findHeader(head []byte, lim *Limits) (*table, error) {
 	for _, delim := range candidates {
 		// A head cut off inside a record looks unterminated; that is told from the
 		// real thing later, over the whole file.
-		fr := newFramer(bytes.NewReader(head), delim, lim, nil)
+		fr := frameBytes(head, delim, lim)
 		var rec frame
 		for range headerSearch {
 			if err := fr.next(&rec); err != nil {
@@ -80,7 +80,7 @@ func (l *layout) findHeader(head []byte, lim *Limits) (*table, error) {
 		return nil, firstErr
 	}
 	// Nothing is like a header: the first line is shown as what stands there.
-	fr := newFramer(bytes.NewReader(head), ',', lim, nil)
+	fr := frameBytes(head, ',', lim)
 	var rec frame
 	if err := fr.next(&rec); err != nil {
 		if _, ok := errors.AsType[*Error](err); ok {

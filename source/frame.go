@@ -39,6 +39,11 @@ func newFramer(r io.Reader, delim byte, lim *Limits, buf []byte) *framer {
 	return &framer{r: r, delim: delim, maxLine: lim.Line, maxField: lim.Field, buf: buf}
 }
 
+// frameBytes cuts what is in memory already.
+func frameBytes(b []byte, delim byte, lim *Limits) *framer {
+	return &framer{delim: delim, maxLine: lim.Line, maxField: lim.Field, buf: b, end: len(b), err: io.EOF}
+}
+
 // newline is the index after the next LF at or behind from, relative to start;
 // at the end of the stream, the index of the end. It reads as needed.
 func (f *framer) newline(from int) (int, error) {

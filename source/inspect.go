@@ -52,7 +52,7 @@ func (r *Reading) likeliest(u *unit, text []byte) (best Header) {
 		if l := u.layout(r.s); l.delim != 0 && l.delim != delim {
 			continue
 		}
-		fr := newFramer(bytes.NewReader(text), delim, &r.s.cfg.Limits, nil)
+		fr := frameBytes(text, delim, &r.s.cfg.Limits)
 		var rec frame
 		for range headerSearch {
 			if fr.next(&rec) != nil {

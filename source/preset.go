@@ -1,7 +1,6 @@
 package source
 
 import (
-	"bytes"
 	"errors"
 	"slices"
 	"strings"
@@ -229,7 +228,7 @@ func (s *Source) near(lay *layout, head []byte, lim *Limits) (near *preset, lack
 		delims = []byte{lay.delim}
 	}
 	for _, delim := range delims {
-		fr := newFramer(bytes.NewReader(head), delim, lim, nil)
+		fr := frameBytes(head, delim, lim)
 		var rec frame
 		for range headerSearch {
 			if fr.next(&rec) != nil {
@@ -262,7 +261,7 @@ func (l *layout) findMarked(head []byte, lim *Limits) (*table, error) {
 		delims = []byte{l.delim}
 	}
 	for _, delim := range delims {
-		fr := newFramer(bytes.NewReader(head), delim, lim, nil)
+		fr := frameBytes(head, delim, lim)
 		var rec frame
 		for range headerSearch {
 			if fr.next(&rec) != nil {
