@@ -126,7 +126,7 @@ func (p *Planning) amend(e *timesheet.Entry, known *timesheet.Known, fate timesh
 		return false, err
 	}
 	delete(p.open, s) // an update goes alone
-	return true, p.flush(s, b)
+	return true, p.flush(full{s, b})
 }
 
 // Restore drops a change that waited, because the row reads as it was sent again.
@@ -216,7 +216,7 @@ func (p *Planning) builder(s slot) (*builder, error) {
 		if b.n < p.cap {
 			return b, nil
 		}
-		if err := p.flush(s, b); err != nil {
+		if err := p.flush(full{s, b}); err != nil {
 			return nil, explain("plan", err)
 		}
 		b.records, b.facts, b.rest, b.n, b.seconds, b.file = b.records[:0], b.facts[:0], b.rest[:0], 0, 0, ""
@@ -229,30 +229,40 @@ func (p *Planning) builder(s slot) (*builder, error) {
 	return b, nil
 }
 
-func (p *Planning) flush(s slot, b *builder) error {
-	if b.n == 0 {
-		return nil
-	}
-	state, settled := s.state, 0
-	if state == timesheet.StateSent {
-		state, settled = timesheet.StateNew, b.n
-	}
-	if state != timesheet.StateNew || settled < b.n {
-		p.states[b.id] = parcelState{state: state, reason: s.reason, settled: settled}
-	}
-	if _, err := p.exec(`INSERT INTO parcel(id, source, parent, run, lane, lanes, op, target, state, reason, detail, n, settled, begun, live, live_seconds, changed, born)
-		VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)`, b.id, p.id, s.parent, p.run, s.lane, s.lanes, s.op, s.target, state, s.reason, s.detail,
-		b.n, settled, settled, b.n, int64(b.seconds), p.now, p.now); err != nil {
+// full is a builder whose entries are about to be written.
+type full struct {
+	slot
+	*builder
+}
+
+func (f *full) sent() bool { return f.state == timesheet.StateSent }
+
+// flush writes parcels.
+func (p *Planning) flush(parcels ...full) error {
+	parcels = slices.DeleteFunc(parcels, func(f full) bool { return f.n == 0 })
+	if err := p.insertRows(`INSERT INTO parcel(id, source, parent, run, lane, lanes, op, target, state, reason, detail, n, settled, begun, live, live_seconds, changed, born) VALUES `, "", 18, len(parcels), func(i int, args []any) []any {
+		f := &parcels[i]
+		state, settled := f.state, 0
+		if f.sent() {
+			state, settled = timesheet.StateNew, f.n
+		}
+		if state != timesheet.StateNew || settled < f.n {
+			p.states[f.id] = parcelState{state: state, reason: f.reason, settled: settled}
+		}
+		return append(args, f.id, p.id, f.parent, p.run, f.lane, f.lanes, f.op, f.target, state, f.reason, f.detail,
+			f.n, settled, settled, f.n, int64(f.seconds), p.now, p.now)
+	}); err != nil {
 		return err
 	}
-	if _, err := p.exec(`INSERT INTO detail VALUES (?, ?, ?)`, b.id, b.records, b.facts); err != nil {
+	if err := p.insertRows(`INSERT INTO detail VALUES `, "", 3, len(parcels), func(i int, args []any) []any {
+		return append(args, parcels[i].id, parcels[i].records, parcels[i].facts)
+	}); err != nil {
 		return err
 	}
-	if settled == b.n {
-		return nil
-	}
-	_, err := p.exec(`INSERT INTO content VALUES (?, ?)`, b.id, b.rest)
-	return err
+	parcels = slices.DeleteFunc(parcels, func(f full) bool { return f.sent() })
+	return p.insertRows(`INSERT INTO content VALUES `, "", 2, len(parcels), func(i int, args []any) []any {
+		return append(args, parcels[i].id, parcels[i].rest)
+	})
 }
 
 // leave takes an entry out of the parcel it is in.

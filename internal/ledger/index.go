@@ -47,10 +47,13 @@ func (p *Planning) filled() error {
 }
 
 func (p *Planning) sortFresh(twice func(timesheet.Fresh)) error {
+	left := make([]full, 0, len(p.open))
 	for s, b := range p.open {
-		if err := p.flush(s, b); err != nil {
-			return err
-		}
+		left = append(left, full{s, b})
+	}
+	slices.SortFunc(left, func(a, b full) int { return cmp.Compare(a.id, b.id) })
+	if err := p.flush(left...); err != nil {
+		return err
 	}
 	clear(p.open)
 	if err := sortByKey(p.fresh); err != nil {

@@ -129,6 +129,7 @@ type folding struct {
 }
 
 type folded struct {
+	n                        int // entries, as far as some are settled here
 	settled, begun, attempts int
 	changed, began           int64
 	key, hash, body          string
@@ -171,7 +172,7 @@ func (f *folding) parcel(id int64) *folded {
 }
 
 // add decodes one row of the journal.
-func (f *folding) add(row []byte, beginsAt func(parcel int64) (int, error)) error {
+func (f *folding) add(row []byte, beginsAt func(parcel int64) (settled, n int, err error)) error {
 	u := unpacker{s: string(row)}
 	if len(u.s) == 0 || u.s[0] != journalVersion {
 		return errJournal
@@ -199,7 +200,7 @@ func (f *folding) add(row []byte, beginsAt func(parcel int64) (int, error)) erro
 			p := f.parcel(r.parcel)
 			if p.settled < 0 {
 				var err error
-				if p.settled, err = beginsAt(r.parcel); err != nil {
+				if p.settled, p.n, err = beginsAt(r.parcel); err != nil {
 					return err
 				}
 			}
@@ -261,15 +262,15 @@ func readJournal(ctx context.Context, tx *sql.Tx) (*folding, error) {
 	if err := errors.Join(rows.Err(), rows.Close()); err != nil || len(all) == 0 {
 		return nil, err
 	}
-	settled, err := tx.PrepareContext(ctx, `SELECT settled FROM parcel WHERE id = ?`)
+	settled, err := tx.PrepareContext(ctx, `SELECT settled, n FROM parcel WHERE id = ?`)
 	if err != nil {
 		return nil, err
 	}
 	f := &folding{parcels: map[int64]*folded{}}
 	for _, steps := range all {
-		if err := f.add(steps, func(parcel int64) (at int, err error) {
-			err = settled.QueryRowContext(ctx, parcel).Scan(&at)
-			return at, err
+		if err := f.add(steps, func(parcel int64) (at, n int, err error) {
+			err = settled.QueryRowContext(ctx, parcel).Scan(&at, &n)
+			return at, n, err
 		}); err != nil {
 			return nil, err
 		}
@@ -285,17 +286,23 @@ func (f *folding) apply(ctx context.Context, tx *sql.Tx, receipts string) (ended
 			changed = CASE WHEN ?4 = 0 THEN changed ELSE ?4 END, began = CASE WHEN ?5 = 0 THEN began ELSE ?5 END, attempts = attempts + ?6,
 			idem_key = CASE WHEN ?6 = 0 THEN idem_key ELSE ?7 END, key_expires = CASE WHEN ?6 = 0 THEN key_expires ELSE ?8 END,
 			body_hash = CASE WHEN ?6 = 0 THEN body_hash ELSE ?9 END, body = ?10
-		WHERE id = ?1 RETURNING settled = n`)
+		WHERE id = ?1`)
 	if err != nil {
 		return nil, err
 	}
 	for _, id := range f.order {
 		p := f.parcels[id]
-		var end bool
-		if err := update.QueryRowContext(ctx, id, p.settled, p.begun, p.changed, p.began, p.attempts, p.key, p.expires, []byte(p.hash), blob(p.body)).Scan(&end); err != nil {
+		res, err := update.ExecContext(ctx, id, p.settled, p.begun, p.changed, p.began, p.attempts, p.key, p.expires, []byte(p.hash), blob(p.body))
+		if err == nil {
+			var n int64
+			if n, err = res.RowsAffected(); err == nil && n != 1 {
+				err = sql.ErrNoRows
+			}
+		}
+		if err != nil {
 			return nil, fmt.Errorf("parcel %d of the journal: %w", id, err)
 		}
-		if end {
+		if p.settled == p.n {
 			ended = append(ended, id)
 		}
 	}

@@ -221,7 +221,7 @@ func FuzzJournal(f *testing.F) {
 	f.Add(append([]byte{journalVersion, hasSettle | hasIDs, 7, 2, 2, 200, 1}, binary.AppendUvarint(nil, math.MaxUint64)...))
 	f.Fuzz(func(_ *testing.T, row []byte) {
 		all := folding{parcels: map[int64]*folded{}}
-		_ = all.add(row, func(int64) (int, error) { return 0, context.Canceled })
-		_ = all.add(row, func(int64) (int, error) { return 0, nil })
+		_ = all.add(row, func(int64) (settled, n int, err error) { return 0, 0, context.Canceled })
+		_ = all.add(row, func(int64) (settled, n int, err error) { return 0, 2, nil })
 	})
 }
