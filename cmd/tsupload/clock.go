@@ -29,18 +29,18 @@ func clockAhead(resp *http.Response, asked time.Time) (ahead time.Duration, told
 }
 
 // punctual warns of a clock that is wrong: this machine's then spoils more than
-// tokens, such as what today is. One answer is enough, and the others cost
+// tokens, such as what today is. It looks at one answer; the others cost
 // nothing.
 type punctual struct {
 	next http.RoundTripper
 	who  string // is asked
 	log  *slog.Logger
-	told atomic.Bool
+	seen atomic.Bool // an answer
 }
 
 // RoundTrip implements http.RoundTripper and changes nothing.
 func (t *punctual) RoundTrip(req *http.Request) (*http.Response, error) {
-	if t.told.Load() {
+	if t.seen.Load() {
 		return t.next.RoundTrip(req)
 	}
 	asked := time.Now()
@@ -48,8 +48,10 @@ func (t *punctual) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	ahead, told := clockAhead(resp, asked)
-	if told && !t.told.Swap(true) && ahead.Abs() > clockBad {
+	if t.seen.Swap(true) {
+		return resp, nil
+	}
+	if ahead, told := clockAhead(resp, asked); told && ahead.Abs() > clockBad {
 		t.log.WarnContext(req.Context(), "this machine's clock and a server's are far apart", "server", t.who, "ahead", ahead.Round(time.Second).String(), "hint", setClock)
 	}
 	return resp, nil
