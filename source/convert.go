@@ -254,7 +254,8 @@ func (c *converter) what(e *timesheet.Entry, rec *record) (timesheet.Reason, *fa
 		if e.ID == "" {
 			return "", &fault{timesheet.ReasonMissing, fieldID, "the id is empty", "every row must have its id, or the column must not be named as one"}
 		}
-		if scientific.MatchString(e.ID) {
+		// The sign comes first because most ids have none and the pattern is slow.
+		if strings.ContainsAny(e.ID, "+-") && scientific.MatchString(e.ID) {
 			return "", &fault{timesheet.ReasonDamaged, fieldID, quote(e.ID) + " is an id in scientific notation, which a spreadsheet made of a number", exportAgain}
 		}
 		if !timesheet.CleanID(e.ID) {
