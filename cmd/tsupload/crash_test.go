@@ -33,8 +33,7 @@ func (c crashCase) name() string {
 // TestCrashPoints lets the program die at every point of reliability.md, once
 // and again while it recovers, and looks at what that leaves.
 //
-// C12, power loss after the commit of an intention, is C3 as long as the
-// commit is synced, which the ledger reads back when it opens. C13 is in
+// C12, power loss after the commit of an intention, is in TestPowerCut, C13 in
 // TestCrashWhileCreating, C15 and C16 are in TestDiskFull.
 func TestCrashPoints(t *testing.T) {
 	bin := builtProgram(t)

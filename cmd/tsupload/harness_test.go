@@ -35,6 +35,7 @@ import (
 // Their size can be set in the environment:
 //
 //	TSUPLOAD_TORTURE_KILLS  kills for each level (torture_test.go; 6)
+//	TSUPLOAD_POWER_CUTS     power cuts for each level (powercut_test.go; 4)
 //	TSUPLOAD_TORTURE_SEED   repeats a torture (printed by each)
 //	TSUPLOAD_FULL=1         whole tables, where otherwise a part of the cases is run
 //	TSUPLOAD_FAULT_WORKERS  cases under way at once (8)

@@ -45,6 +45,7 @@ func checkMode(path string, info os.FileInfo) error {
 
 // SQLite's result codes that need another word than SQLite's.
 const (
+	sqliteIO       = 10
 	sqliteFull     = 13
 	sqliteCantOpen = 14
 	sqliteIOWrite  = 778
@@ -67,11 +68,13 @@ func explain(doing string, err error) error {
 	if fault, ok := errors.AsType[*sqlite.Error](err); ok {
 		switch code := fault.Code(); {
 		case code == sqliteFull, code == sqliteIOWrite, code == sqliteIOShm:
-			e.HintText = "the disk is full, or a limit on file sizes was reached; free some space and run again: what was sent is recorded or will be settled"
+			e.HintText = "the disk is full, or fails, or a limit on file sizes was reached; free some space and run again: what was sent is recorded or will be settled"
+		case code&0xff == sqliteIO:
+			e.HintText = "the disk does not do what it is asked for; see the system's log, and run again when it works: what was sent is recorded or will be settled"
 		case code&0xff == sqliteReadOnly, code&0xff == sqliteCantOpen:
 			e.HintText = "the state directory must be writable by the user that runs tsupload"
 		case code&0xff == sqliteCorrupt, code&0xff == sqliteNotADB:
-			e.HintText = "the ledger is damaged; restore it from a backup"
+			e.HintText = "the ledger is damaged, or the disk fails: see what `tsupload doctor` says of it before a backup is restored"
 		}
 	}
 	return e

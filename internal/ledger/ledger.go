@@ -213,7 +213,7 @@ func Open(ctx context.Context, opts Options) (*Ledger, error) {
 	if !opts.ReadOnly {
 		if err := l.openForWriting(ctx, opts.Dir); err != nil {
 			_ = l.Close()
-			return nil, err
+			return nil, explain("open the ledger", err)
 		}
 	}
 	if l.reader, err = openReader(path, opts.ReadOnly); err != nil {
