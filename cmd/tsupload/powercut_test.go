@@ -25,15 +25,20 @@ import (
 // and put its ledger back to what a disk could hold: all that was synced, and
 // of the rest any part.
 
+// needTrace skips the test where nobody can look on.
+func needTrace(t *testing.T) {
+	t.Helper()
+	if err := exec.CommandContext(t.Context(), "strace", "--seccomp-bpf", "-f", "-qq", "-o", os.DevNull, "-e", "trace=fsync", "timeout", "10s", "true").Run(); err != nil {
+		t.Skip("needs strace, and a system that lets it trace: ", err)
+	}
+}
+
 // traced is cmd under strace, with more of its options.
 func traced(t *testing.T, cmd *exec.Cmd, options ...string) {
 	t.Helper()
 	path, err := exec.LookPath("strace")
-	if err == nil {
-		err = exec.CommandContext(t.Context(), path, "-f", "-qq", "-o", os.DevNull, "--seccomp-bpf", "-e", "trace=fsync", "true").Run()
-	}
 	if err != nil {
-		t.Skip("needs strace, and a system that lets it trace: ", err)
+		t.Fatal(err)
 	}
 	cmd.Args = append(append([]string{path, "--seccomp-bpf", "-f", "-qq", "-e", "signal=none"}, options...), cmd.Args...)
 	cmd.Path = path
@@ -160,8 +165,9 @@ func (f *diskFile) call(t *testing.T, name string, args []string) (end func(ok b
 }
 
 // cut leaves of each file what a power cut could: what was synced, and of the
-// rest all, nothing or parts, sector by sector.
-func (d disk) cut(t *testing.T, rnd *rand.Rand) {
+// rest all, nothing or parts, sector by sector. It tells whether there was a
+// rest.
+func (d disk) cut(t *testing.T, rnd *rand.Rand) (some bool) {
 	t.Helper()
 	for path, f := range d {
 		content, there := f.base, len(f.base) > 0
@@ -173,20 +179,21 @@ func (d disk) cut(t *testing.T, rnd *rand.Rand) {
 			keep = 1
 		}
 		for _, op := range f.ops {
-			some := func() bool { return op.synced || rnd.Float64() < keep }
+			some = some || !op.synced
+			kept := func() bool { return op.synced || rnd.Float64() < keep }
 			switch {
 			case op.gone:
-				if some() {
+				if kept() {
 					content, there = nil, false
 				}
 			case op.data == nil:
-				if some() {
+				if kept() {
 					content, there = resized(content, op.at), true
 				}
 			default:
 				const sector = 512
 				for from := 0; from < len(op.data); from += sector {
-					if !some() {
+					if !kept() {
 						continue
 					}
 					part := op.data[from:min(from+sector, len(op.data))]
@@ -204,6 +211,7 @@ func (d disk) cut(t *testing.T, rnd *rand.Rand) {
 			t.Fatal(err)
 		}
 	}
+	return some
 }
 
 // resized is b with n bytes, in memory of its own.
@@ -214,7 +222,7 @@ func resized(b []byte, n int64) []byte {
 }
 
 // powerCut runs the program, kills it after a while, and takes from its ledger
-// what was not synced. It tells whether the program had not ended by then.
+// what was not synced. It tells whether there was anything of that.
 func (w *rig) powerCut(rnd *rand.Rand, after time.Duration, lies bool) bool {
 	w.t.Helper()
 	db := filepath.Join(w.state(), "ledger.db")
@@ -244,13 +252,13 @@ func (w *rig) powerCut(rnd *rand.Rand, after time.Duration, lies bool) bool {
 	defer f.Close()
 	d.follow(w.t, f)
 	_ = os.Remove(db + "-shm") // it was memory
-	d.cut(w.t, rnd)
-	return true
+	return d.cut(w.t, rnd)
 }
 
 // TestPowerCut takes the power away at random moments while the API misbehaves:
 // what was not synced may be gone, and yet nothing is lost or there twice.
 func TestPowerCut(t *testing.T) {
+	needTrace(t)
 	bin := builtProgram(t)
 	t.Parallel()
 	cuts := setting("TSUPLOAD_POWER_CUTS", 4)
@@ -270,7 +278,7 @@ func TestPowerCut(t *testing.T) {
 				w.check(fmt.Sprint("after power cut ", n), false)
 			}
 			if n < cuts {
-				t.Errorf("only %d runs were under way when the power went", n)
+				t.Errorf("only %d power cuts came when something was not synced", n)
 			}
 			w.faults(0)
 			wait(t, 60*time.Millisecond) // for what still comes late
@@ -286,6 +294,7 @@ func TestPowerCut(t *testing.T) {
 // TestControlUnsynced: on a disk that syncs nothing, a power cut takes the
 // ledger's word of what was sent, and the harness sees that.
 func TestControlUnsynced(t *testing.T) {
+	needTrace(t)
 	bin := builtProgram(t)
 	t.Parallel()
 	rnd := chance(t)
@@ -302,10 +311,11 @@ func TestControlUnsynced(t *testing.T) {
 	t.Errorf("%d entries are at the API: this harness would not see what a power cut takes", w.stats().Entries)
 }
 
-// TestFailingDisk has one write or sync of the program fail, and each in turn.
-// Nothing leaves without a durable intention, the fault is named, and when the
-// disk works again all goes on.
+// TestFailingDisk has a write or a sync fail: the n-th of each thread, as strace
+// counts. Nothing leaves without a durable intention, the fault is named, and
+// when the disk works again all goes on.
 func TestFailingDisk(t *testing.T) {
+	needTrace(t)
 	bin := builtProgram(t)
 	t.Parallel()
 	type failing struct {
@@ -313,12 +323,12 @@ func TestFailingDisk(t *testing.T) {
 		what  string
 	}
 	var cases []failing
-	step := 5
+	step := 3
 	if full() {
 		step = 1
 	}
 	for i, lv := range []string{"L0", "L1", "L2"} {
-		for n := 1 + i; n < 30; n += step {
+		for n := 1 + i; n < 20; n += step {
 			cases = append(cases, failing{levelNamed(t, lv), "fsync:error=EIO:when=" + strconv.Itoa(n)}, failing{levelNamed(t, lv), "pwrite64:error=EIO:when=" + strconv.Itoa(2*n)})
 		}
 	}
@@ -339,7 +349,7 @@ func TestFailingDisk(t *testing.T) {
 			if v.states[timesheet.StateSent] > 0 {
 				sent.Add(1)
 			}
-			if !strings.Contains(string(out), "hint: the disk ") {
+			if _, hint, _ := strings.Cut(string(out), "hint: "); !strings.Contains(hint, "the disk ") {
 				t.Errorf("the fault is not named\n%s", out)
 			}
 		case exitOK:
@@ -349,7 +359,7 @@ func TestFailingDisk(t *testing.T) {
 		w.finish()
 	})
 	t.Logf("%d runs met the fault, %d of them after something was sent", faults.Load(), sent.Load())
-	if !t.Failed() && len(cases) > 0 && (faults.Load() == 0 || sent.Load() == 0) {
-		t.Errorf("%d runs met the fault, %d of them after something was sent: the steps miss what they are for", faults.Load(), sent.Load())
+	if int(faults.Load()) < len(cases)/4 {
+		t.Errorf("of %d runs %d met the fault: the steps miss what they are for", len(cases), faults.Load())
 	}
 }

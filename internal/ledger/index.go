@@ -92,15 +92,11 @@ func (p *Planning) fillIndex() error {
 	if len(p.renewed) > 0 {
 		added = slices.DeleteFunc(slices.Clone(p.fresh), func(f fresh) bool { return f.is(renewed) })
 	}
-	err := p.insertRows("INSERT INTO entry VALUES ", "", 4, len(added), func(i int, args []any) []any {
+	return p.insertRows("INSERT INTO entry VALUES ", "", 4, len(added), func(i int, args []any) []any {
 		f := &added[i]
 		parcel, pos := p.place(f)
 		return append(args, f.key[:], int64(binary.BigEndian.Uint64(f.digest[:])), parcel, int64(pos))
 	})
-	if err != nil {
-		return err
-	}
-	return p.keepTrusted()
 }
 
 // sortByKey sorts many entries on two cores: first those below a key from the

@@ -71,7 +71,10 @@ func (p *Planning) Lookup(entries []timesheet.Entry) (found []*timesheet.Known, 
 			strays = append(strays, i)
 		}
 	}
-	return found, explain("look up entries", p.lookupStrays(entries, strays, found))
+	if err := p.lookupStrays(entries, strays, found); err != nil {
+		return nil, explain("look up entries", err)
+	}
+	return found, nil
 }
 
 func (p *Planning) lookup(keys []timesheet.Packed, found []*timesheet.Known) error {

@@ -44,7 +44,7 @@ type Planning struct {
 	rounds     bool                      // entries have been rounded, in this plan or before
 	bulk       *bulk                     // nil: entries are looked up in the table
 	strays     int                       // entries that were not known on their day
-	byID       bool                      // the table trusted is up to date
+	byID       bool                      // the table trusted has all from before this plan
 	seen       []timesheet.Packed        // known keys met, when nothing is loaded
 	waiting    map[timesheet.Packed]bool // those of them that are still to be sent
 	states     map[int64]parcelState

@@ -12,9 +12,9 @@ import (
 
 // Entries with an id of the tracker's are known by that id, so that they are
 // still known when their day has changed. The table trusted tells the day of
-// each id. It is filled when it is first needed, and until then not kept: a
-// first import needs nothing of it, and filling it costs as much as the index
-// of the entries does.
+// each id. It is brought up to date when something is to be looked up in it, and
+// not before: a first import needs nothing of it, and filling it costs as much
+// as the index of the entries does.
 
 // trustedTo is the name in meta of the last parcel whose ids are in trusted.
 const trustedTo = "trusted_to"
@@ -77,8 +77,7 @@ type trustedID struct {
 // trustedGroup is how many ids are sorted and inserted together.
 const trustedGroup = 1 << 18
 
-// fillTrusted brings trusted up to the parcels before this plan. From then on
-// the plan keeps it up to date.
+// fillTrusted brings trusted up to the parcels before this plan, once a plan.
 func (p *Planning) fillTrusted() error {
 	if p.byID {
 		return nil
@@ -100,7 +99,8 @@ func (p *Planning) fillTrusted() error {
 		}
 	}
 	p.byID = true
-	return nil
+	_, err = p.exec(`UPDATE meta SET value = ? WHERE name = ?`, strconv.FormatInt(p.firstParcel-1, 10), trustedTo)
+	return err
 }
 
 // trustedIDs gathers ids of the parcels behind one, and tells up to which.
@@ -139,25 +139,4 @@ func (p *Planning) insertTrusted(ids []trustedID) error {
 	return p.insertRows("INSERT OR IGNORE INTO trusted VALUES ", "", 2, len(ids), func(i int, args []any) []any {
 		return append(args, ids[i].id[:], int64(ids[i].day))
 	})
-}
-
-// keepTrusted adds what the plan has added, if the table is up to date so far.
-func (p *Planning) keepTrusted() error {
-	if !p.byID {
-		return nil
-	}
-	var ids []trustedID
-	for i := range p.fresh {
-		if f := &p.fresh[i]; f.is(trusted) {
-			ids = append(ids, trustedID{f.key.ID(), f.key.Day()})
-		}
-		if len(ids) == trustedGroup || i == len(p.fresh)-1 {
-			if err := p.insertTrusted(ids); err != nil {
-				return err
-			}
-			ids = ids[:0]
-		}
-	}
-	_, err := p.exec(`UPDATE meta SET value = ? WHERE name = ?`, strconv.FormatInt(p.nextParcel-1, 10), trustedTo)
-	return err
 }
