@@ -19,8 +19,11 @@ const (
 // clockAhead is how far this machine's clock is ahead of the one of a server
 // that was asked at a time and has answered now. It is as good as a second.
 func clockAhead(resp *http.Response, asked time.Time) (ahead time.Duration, told bool) {
-	took := time.Since(asked)
-	at, err := http.ParseTime(resp.Header.Get("Date"))
+	took, date := time.Since(asked), resp.Header.Get("Date")
+	if date == "" {
+		return 0, false
+	}
+	at, err := http.ParseTime(date)
 	if err != nil {
 		return 0, false
 	}
@@ -29,18 +32,18 @@ func clockAhead(resp *http.Response, asked time.Time) (ahead time.Duration, told
 }
 
 // punctual warns of a clock that is wrong: this machine's then spoils more than
-// tokens, such as what today is. It looks at one answer; the others cost
+// tokens, such as what today is. One answer is enough, and the others cost
 // nothing.
 type punctual struct {
 	next http.RoundTripper
 	who  string // is asked
 	log  *slog.Logger
-	seen atomic.Bool // an answer
+	told atomic.Bool
 }
 
 // RoundTrip implements http.RoundTripper and changes nothing.
 func (t *punctual) RoundTrip(req *http.Request) (*http.Response, error) {
-	if t.seen.Load() {
+	if t.told.Load() {
 		return t.next.RoundTrip(req)
 	}
 	asked := time.Now()
@@ -48,10 +51,8 @@ func (t *punctual) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	if t.seen.Swap(true) {
-		return resp, nil
-	}
-	if ahead, told := clockAhead(resp, asked); told && ahead.Abs() > clockBad {
+	ahead, told := clockAhead(resp, asked)
+	if told && !t.told.Swap(true) && ahead.Abs() > clockBad {
 		t.log.WarnContext(req.Context(), "this machine's clock and a server's are far apart", "server", t.who, "ahead", ahead.Round(time.Second).String(), "hint", setClock)
 	}
 	return resp, nil
