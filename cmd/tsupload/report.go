@@ -160,8 +160,8 @@ func sourceNotes(s *uploader.SourceReport) (notes []string) {
 		{s.Overlaps, "entry overlaps another of the same person", "entries overlap others of the same person"},
 		{s.Mended, "rejected row is gone from the file and was closed", "rejected rows are gone from the file and were closed"},
 		{
-			s.Withdrawn, "planned entry is gone from the source and was withdrawn before it was sent",
-			"planned entries are gone from the source and were withdrawn before they were sent",
+			s.Withdrawn, "planned entry was withdrawn before it was sent: its row is gone from the source, or refused now",
+			"planned entries were withdrawn before they were sent: their rows are gone from the source, or refused now",
 		},
 		{
 			s.Missing, "sent entry is gone from the source; what was sent stays, mend it in Timesheets if need be",
