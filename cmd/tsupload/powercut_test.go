@@ -165,22 +165,15 @@ func (f *diskFile) call(t *testing.T, name string, args []string) (end func(ok b
 }
 
 // cut leaves of each file what a power cut could: what was synced, and of the
-// rest all, nothing or parts, sector by sector. It tells whether there was a
+// rest, sector by sector, as much as keep says of the file. It tells whether there was a
 // rest.
-func (d disk) cut(t *testing.T, rnd *rand.Rand) (some bool) {
+func (d disk) cut(t *testing.T, rnd *rand.Rand, keep func() float64) (some bool) {
 	t.Helper()
 	for path, f := range d {
-		content, there := f.base, len(f.base) > 0
-		keep := rnd.Float64()
-		switch rnd.IntN(3) {
-		case 0:
-			keep = 0
-		case 1:
-			keep = 1
-		}
+		content, there, part := f.base, len(f.base) > 0, keep()
 		for _, op := range f.ops {
 			some = some || !op.synced
-			kept := func() bool { return op.synced || rnd.Float64() < keep }
+			kept := func() bool { return op.synced || rnd.Float64() < part }
 			switch {
 			case op.gone:
 				if kept() {
@@ -196,10 +189,10 @@ func (d disk) cut(t *testing.T, rnd *rand.Rand) (some bool) {
 					if !kept() {
 						continue
 					}
-					part := op.data[from:min(from+sector, len(op.data))]
+					bytes := op.data[from:min(from+sector, len(op.data))]
 					at := op.at + int64(from)
-					content, there = resized(content, max(int64(len(content)), at+int64(len(part)))), true
-					copy(content[at:], part)
+					content, there = resized(content, max(int64(len(content)), at+int64(len(bytes)))), true
+					copy(content[at:], bytes)
 				}
 			}
 		}
@@ -222,9 +215,9 @@ func resized(b []byte, n int64) []byte {
 }
 
 // powerCut runs the program, kills it after a while, and takes from its ledger
-// what was not synced. It tells whether the program was killed before it ended,
+// what was not synced, but for a part to keep. It tells whether the program was killed before it ended,
 // and whether there was anything to take.
-func (w *rig) powerCut(rnd *rand.Rand, after time.Duration, lies bool) (killed, took bool) {
+func (w *rig) powerCut(rnd *rand.Rand, after time.Duration, keep func() float64, lies bool) (killed, took bool) {
 	w.t.Helper()
 	db := filepath.Join(w.state(), "ledger.db")
 	d := readDisk(w.t, db, db+"-wal", db+"-journal")
@@ -255,7 +248,7 @@ func (w *rig) powerCut(rnd *rand.Rand, after time.Duration, lies bool) (killed, 
 	defer f.Close()
 	d.follow(w.t, f)
 	_ = os.Remove(db + "-shm") // it was memory
-	return true, d.cut(w.t, rnd)
+	return true, d.cut(w.t, rnd, keep)
 }
 
 // TestPowerCut takes the power away at random moments while the API misbehaves:
@@ -281,7 +274,8 @@ func TestPowerCut(t *testing.T) {
 			for tries := 0; n < cuts && tries < 3*cuts+10; tries++ {
 				w.grow(1 + rnd.IntN(8))
 				w.faults(0, misbehaviour...)
-				killed, took := w.powerCut(rnd, time.Duration(20+rnd.IntN(230))*time.Millisecond, false)
+				keep := func() float64 { return []float64{0, 1, rnd.Float64()}[rnd.IntN(3)] }
+				killed, took := w.powerCut(rnd, time.Duration(20+rnd.IntN(230))*time.Millisecond, keep, false)
 				if killed {
 					n++
 				}
@@ -313,7 +307,7 @@ func TestControlUnsynced(t *testing.T) {
 	w.timeout, w.rateLine = 20*time.Second, "  rate_limit: 20\n"
 	w.grow(200)
 	for range 12 {
-		w.powerCut(rnd, time.Second, true)
+		w.powerCut(rnd, time.Second, func() float64 { return 0 }, true)
 		v := w.look(false)
 		if v.twice > 0 || len(v.faults) > 0 {
 			return
