@@ -512,6 +512,8 @@ func letterMask(s string) string {
 	}, s)
 }
 
+var theDay = regexp.MustCompile(`;\d{4}-\d{2}-\d{2};09:00;`)
+
 func FuzzAnonymize(f *testing.F) {
 	f.Add("Ada Byron", "Fix cart, part 2", "ada@example.test", "95.50")
 	f.Add("Żółć", "a b", "=1+1", "'-2")
@@ -533,7 +535,8 @@ func FuzzAnonymize(f *testing.F) {
 		if err != nil {
 			return
 		}
-		body := strings.SplitN(string(twin), "\n", 2)[1]
+		// Where a day was moved to is no word of the twin.
+		body := theDay.ReplaceAllString(strings.SplitN(string(twin), "\n", 2)[1], ";;09:00;")
 		if len(personal(user, notes, project, client)) > 20 {
 			return // the words of so many can come up again by chance
 		}

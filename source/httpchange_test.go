@@ -53,7 +53,7 @@ func TestHTTPUnchanged(t *testing.T) {
 		if strings.HasPrefix(name, "several") || strings.HasPrefix(name, "not") {
 			c.change(&cfg)
 		}
-		first := open(t, cfg)
+		first := opened(t, cfg)
 		if got := first.Stamp(); (got != "") != (c.sent != "" || strings.HasPrefix(name, "another")) || strings.Contains(got, srv.URL) {
 			t.Errorf("%s: got stamp %q", name, got)
 		}
@@ -77,18 +77,4 @@ func TestHTTPUnchanged(t *testing.T) {
 	if _, err := read(t, httpConfig(srv.URL)); err == nil || !strings.Contains(err.Error(), "304") {
 		t.Errorf("got %v", err)
 	}
-}
-
-func open(t *testing.T, cfg Config) *Reading {
-	t.Helper()
-	s, err := New(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := s.Open(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = r.Close() })
-	return r
 }

@@ -501,6 +501,19 @@ func (w *rig) settled(runs int) *verdict {
 	}
 }
 
+// subside is the ending of a torture: what still comes late comes, all is
+// settled, and is looked at again.
+func (w *rig) subside() *verdict {
+	w.t.Helper()
+	w.faults(0)
+	wait(w.t, 60*time.Millisecond)
+	v := w.settled(6)
+	wait(w.t, 60*time.Millisecond)
+	w.check("when nothing comes late any more", true)
+	w.integrity()
+	return v
+}
+
 // finish is the same ending for every test: settle, then look again when
 // nothing can come late any more, and look at the ledger's file.
 func (w *rig) finish() {
@@ -532,6 +545,10 @@ func (w *rig) integrity() {
 	var waiting int
 	if err := db.QueryRowContext(w.t.Context(), "SELECT count(*) FROM journal").Scan(&waiting); err != nil || waiting != 0 {
 		w.t.Errorf("%d rows are left in the journal, %v", waiting, err)
+	}
+	var kept int
+	if err := db.QueryRowContext(w.t.Context(), "SELECT count(*) FROM content c JOIN parcel p ON p.id = c.parcel WHERE p.state = 'new' AND p.settled = p.n").Scan(&kept); err != nil || kept != 0 {
+		w.t.Errorf("the notes of %d parcels are kept though all is settled, %v", kept, err)
 	}
 	w.indexed(db)
 }

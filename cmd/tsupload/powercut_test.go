@@ -285,12 +285,7 @@ func TestPowerCut(t *testing.T) {
 				w.check(fmt.Sprint("after power cut ", n), false)
 			}
 			all.Add(int64(effective))
-			w.faults(0)
-			wait(t, 60*time.Millisecond) // for what still comes late
-			v := w.settled(6)
-			wait(t, 60*time.Millisecond)
-			w.check("when nothing comes late any more", true)
-			w.integrity()
+			v := w.subside()
 			t.Logf("%s: %d power cuts, %d of them could take something; %d entries, %v; twice %d, lost %d", lv.name, n, effective, len(w.lines), v.states, v.twice, v.lost)
 		})
 	}

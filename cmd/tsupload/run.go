@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -145,17 +144,16 @@ func parseWindow(opts runOptions) (w window, err error) {
 	return w, nil
 }
 
+// parseHours reads hours as people write them, or as the report does.
 func parseHours(text string) (timesheet.Seconds, error) {
-	whole, frac, _ := strings.Cut(text, ".")
-	h, err1 := strconv.ParseUint("0"+whole, 10, 32)
-	if len(frac) > 4 {
-		err1 = strconv.ErrRange
+	s, _, err := timesheet.ParseHours(text, '.')
+	if strings.Contains(text, ":") {
+		s, _, err = timesheet.ParseClock(text)
 	}
-	f, err2 := strconv.ParseUint((frac + "0000")[:4], 10, 32)
-	if err := errors.Join(err1, err2); err != nil || whole+frac == "" {
-		return 0, usage("write it like 38.5", "--expect-hours: %q is no number of hours", text)
+	if err != nil || s < 0 {
+		return 0, usage("write it like 38.5 or 38:30", "--expect-hours: %q is no number of hours", text)
 	}
-	return timesheet.Seconds(h*3600) + timesheet.Seconds(f*36+50)/100, nil
+	return s, nil
 }
 
 // runOnce is one pass.

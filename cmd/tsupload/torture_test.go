@@ -54,12 +54,7 @@ func TestTorture(t *testing.T) {
 				}
 			}
 			rate := float64(killed) / time.Since(began).Seconds()
-			w.faults(0)
-			wait(t, 60*time.Millisecond) // for what still comes late
-			v := w.settled(6)
-			wait(t, 60*time.Millisecond)
-			w.check("when nothing comes late any more", true)
-			w.integrity()
+			v := w.subside()
 			s := w.stats()
 			t.Logf("%s: %d kills, %.1f a second; %d entries, %v; %d uploads, twice %d, lost %d", lv.name, killed, rate, len(w.lines), v.states, s.Uploads, v.twice, v.lost)
 		})

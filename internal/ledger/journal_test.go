@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -146,6 +147,25 @@ func TestJournal(t *testing.T) {
 	}
 	if err := l.reader.QueryRowContext(t.Context(), `SELECT count(*) FROM journal`).Scan(&rows); err != nil || rows != 0 {
 		t.Errorf("the journal has %d rows after it was folded, %v", rows, err)
+	}
+	// Ids that came together lie together, and notes go with the end of a parcel.
+	var receipts, contents int
+	if err := l.reader.QueryRowContext(t.Context(), `SELECT (SELECT count(*) FROM receipt), (SELECT count(*) FROM content)`).Scan(&receipts, &contents); err != nil || receipts != 5 || contents != 1 {
+		t.Errorf("got %d receipts and the notes of %d parcels, %v; want 5 and 1", receipts, contents, err)
+	}
+}
+
+// A journal that tells of a parcel that is not there is no journal of this ledger.
+func TestJournalOfNoParcel(t *testing.T) {
+	t.Parallel()
+	l, _ := testLedger(t)
+	b := appendStep([]byte{journalVersion}, &step{begin: &timesheet.Batch{Parcel: 7, To: 1}}, time.Now())
+	if _, err := l.db.ExecContext(t.Context(), `INSERT INTO journal(steps) VALUES (?)`, b); err != nil {
+		t.Fatal(err)
+	}
+	_, err := l.Counts(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "parcel 7") {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -27,6 +27,7 @@ func TestMovedEntries(t *testing.T) {
 	t.Parallel()
 	l, dir := testLedger(t)
 	planAll(t, l, "a", withIDs(0, 400, 0), 50)
+	planAll(t, l, "without ids", testEntries("without ids", 5), 50)
 	known := func(name string, entries []timesheet.Entry, rows int, inMemory, byID bool) {
 		t.Helper()
 		p, err := l.Plan(t.Context(), "a", "run", rows, 50)
@@ -66,7 +67,7 @@ func TestMovedEntries(t *testing.T) {
 	known("of both", withIDs(795, 805, 30), 10, false, true)
 	known("and of all before", withIDs(0, 10, 30), 10, false, true)
 	var ids, of int
-	if err := l.db.QueryRowContext(t.Context(), `SELECT (SELECT count(*) FROM trusted), (SELECT count(*) FROM entry)`).Scan(&ids, &of); err != nil || ids != 800 || of != 805 {
+	if err := l.db.QueryRowContext(t.Context(), `SELECT (SELECT count(*) FROM trusted), (SELECT count(*) FROM entry)`).Scan(&ids, &of); err != nil || ids != 800 || of != 810 {
 		t.Errorf("%d ids of %d entries, %v", ids, of, err)
 	}
 	if err := l.Close(); err != nil {
