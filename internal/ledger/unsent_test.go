@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -57,4 +58,30 @@ func TestUnsent(t *testing.T) {
 	parcel(5, 0, timesheet.StateInDoubt, 2, 0, 1, putPosition(nil, 0), old)
 	parcel(6, 5, timesheet.StateNew, 1, 0, 1, nil, young)
 	check("one has been in doubt", old)
+}
+
+// What is assumed sent is settled from the first: its notes are not kept.
+func TestAssumedSent(t *testing.T) {
+	t.Parallel()
+	l, _ := testLedger(t)
+	p, err := l.Plan(t.Context(), "a", "run", 2, 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Rollback()
+	for i, e := range testEntries("a", 2) {
+		if err := p.Add(&e, timesheet.Fate{State: []timesheet.State{timesheet.StateSent, timesheet.StateNew}[i]}, 0, 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(p.Index(func(timesheet.Fresh) {}), p.Commit()); err != nil {
+		t.Fatal(err)
+	}
+	var notes int
+	if err := l.db.QueryRowContext(t.Context(), `SELECT count(*) FROM content`).Scan(&notes); err != nil || notes != 1 {
+		t.Errorf("the notes of %d parcels are kept, %v; want those of the new one", notes, err)
+	}
+	if n := len(mustReady(t, l)); n != 1 {
+		t.Errorf("%d parcels are to be sent", n)
+	}
 }
